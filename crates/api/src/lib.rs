@@ -1,0 +1,11 @@
+//! The Kubernetes 1.36 object model: schema, encodings, patches, defaults, validation, discovery and tables.
+//!
+//! An object on its way through the API server is a JSON tree ([`serde_json::Value`]) that the schema table describes;
+//! where code reads fields it is a `k8s_openapi` struct.
+//!
+//! Never here: I/O, async, clocks, or anything that knows of a store, a connection or a caller.
+
+pub mod error;
+pub mod field;
+
+pub use error::{ApiError, Reason};
