@@ -1,0 +1,15 @@
+//! Code generators. Each writes files that are committed, so a plain build needs none of them.
+
+mod cri;
+
+use std::path::PathBuf;
+
+/// Runs every generator.
+pub(crate) fn run() -> anyhow::Result<()> {
+    cri::generate(&workspace())
+}
+
+/// The workspace's root folder.
+fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
