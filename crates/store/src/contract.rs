@@ -39,8 +39,10 @@ pub enum Expect {
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Sets the value; with a time to live, the store deletes the key by itself some time after it has run out.
+    /// The embedded engine keeps these very bytes: a small slice of a large buffer keeps the whole buffer alive.
     Put { value: Bytes, ttl: Option<Duration> },
-    /// Removes the key.
+    /// Removes the key. Removing a key that does not exist takes no revision and answers `Mismatch { current: None }`,
+    /// whatever was expected.
     Delete,
 }
 
@@ -160,11 +162,15 @@ pub trait Store: Send + Sync + 'static {
     async fn range(&self, range: Range) -> Result<RangeResult, Error>;
 
     /// Writes if the expectation holds, and returns when the write is durable. Each committed write takes one new revision.
+    /// Dropping the future does not take the write back.
     async fn write(&self, write: Write) -> Result<Outcome, Error>;
 
-    /// Every change to keys with the prefix after the given revision, in order, none left out.
+    /// Every change to keys with the prefix after the given revision, in order, none left out. `Compacted` when the
+    /// history does not reach back so far; a watch that later falls out of the history ends with `WatchTooSlow`.
+    /// Every commit of any key moves every watch on, so a few watches with short prefixes cost less than many.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<WatchStream, Error>;
 
-    /// Forgets history before the revision; the live values stay. Engines also do this by themselves.
+    /// Forgets history before the revision, which becomes the oldest that can be read or watched from; the live values
+    /// stay. Engines also do this by themselves.
     async fn compact(&self, before: Revision) -> Result<(), Error>;
 }

@@ -89,7 +89,7 @@ fn lay_out(made: &Made, which: usize, damage: &Damage) -> (tempfile::TempDir, St
 #[test]
 fn damaged_files_give_an_error_or_an_earlier_state() {
     let made = make();
-    let last_log = made.files.iter().filter(|(name, _)| name.starts_with("log-")).next_back().unwrap().0.clone();
+    let last_log = made.files.iter().rfind(|(name, _)| name.starts_with("log-")).unwrap().0.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(which: usize, damage in damage())| {
