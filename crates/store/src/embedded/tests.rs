@@ -145,6 +145,27 @@ async fn keys_with_a_time_to_live_are_deleted_also_after_a_restart() {
     assert_eq!(store.stats().unwrap().keys, 0);
 }
 
+/// Many more keys than a checkpoint copies in one step, among them such that lie right behind one another.
+#[tokio::test]
+async fn checkpoints_hold_every_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_min_bytes: 20_000, segment_bytes: 10_000, history_max_bytes: 10_000, ..Options::default() };
+    let store = Embedded::open(dir.path(), options.clone()).unwrap();
+    for round in 0..4 {
+        join_all((0..2000).map(|n| store.write(put(format!("/{n:o}"), format!("{round}"))))).await.into_iter().for_each(|w| drop(w.unwrap()));
+    }
+    let all = Range { prefix: "".into(), after: None, limit: 0, at: None };
+    let expected = store.range(all.clone()).await.unwrap();
+    let stats = store.stats().unwrap();
+    drop(store);
+    let store = Embedded::open(dir.path(), options).unwrap();
+    let found = store.range(all).await.unwrap();
+    assert_eq!((found.entries, found.revision), (expected.entries, expected.revision));
+    assert_eq!((stats.keys, stats.live_bytes), (2000, store.stats().unwrap().live_bytes));
+    assert!(store.disk_bytes() > 0);
+    assert!(dir.path().read_dir().unwrap().any(|f| f.unwrap().file_name().to_str().unwrap().starts_with("checkpoint-")));
+}
+
 #[tokio::test]
 async fn a_second_opener_is_told_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
