@@ -82,7 +82,7 @@ impl Checkpointer {
         let due = self.running.is_none() && self.sealed_bytes + log.bytes() > self.due_at();
         if due || log.bytes() > self.shared.options.segment_bytes {
             self.sealed_bytes += log.bytes();
-            log.rotate().map_err(|e| Error::Poisoned(format!("begin log segment {}: {e}", log.seq() + 1)))?;
+            log.rotate(self.shared.options.segment_bytes).map_err(|e| Error::Poisoned(format!("begin log segment {}: {e}", log.seq() + 1)))?;
         }
         if due {
             self.begin(log.seq())?;

@@ -30,7 +30,7 @@ pub(crate) fn recover(directory: &Directory, options: &Options, sync: &SyncFile)
     let format = directory.format()?;
     let listing = directory.list()?;
     if format.is_none() {
-        return create(directory, &listing, sync);
+        return create(directory, &listing, options, sync);
     }
     let mut replay = Replay::begin(directory, &listing, options)?;
     let segments = replay.logs(&listing)?;
@@ -44,14 +44,14 @@ pub(crate) fn recover(directory: &Directory, options: &Options, sync: &SyncFile)
     let now_ms = options.clock.now().duration_since(std::time::UNIX_EPOCH).map_or(0, millis);
     state.evict(options.limits(), now_ms, usize::MAX);
     let attempted = || io_error(format!("resume the log of {}", directory.path().display()));
-    let log = Log::resume(directory.path(), last, sync.clone()).map_err(attempted())?;
+    let log = Log::resume(directory.path(), last, options.segment_bytes, sync.clone()).map_err(attempted())?;
     remove_leftovers(directory.path(), &listing, first_seq, checkpoint.is_some()).map_err(attempted())?;
     let sealed_bytes = sealed.iter().map(|s| s.kept).sum();
     let files = Files { oldest_log: first_seq, last_checkpoint: checkpoint, sealed_bytes };
     Ok(Recovered { state, log, files, last_ms })
 }
 
-fn create(directory: &Directory, listing: &Listing, sync: &SyncFile) -> Result<Recovered, Error> {
+fn create(directory: &Directory, listing: &Listing, options: &Options, sync: &SyncFile) -> Result<Recovered, Error> {
     // Making a store was interrupted if there is at most an empty first segment. Anything more is somebody's data.
     let fresh = listing.checkpoints.is_empty() && listing.logs.iter().all(|seq| *seq == FIRST_SEQ);
     let first = log_path(directory.path(), FIRST_SEQ);
@@ -63,7 +63,7 @@ fn create(directory: &Directory, listing: &Listing, sync: &SyncFile) -> Result<R
     if !fresh || !empty {
         return Err(directory.corrupt("it has data but no FORMAT file"));
     }
-    let log = Log::create(directory.path(), FIRST_SEQ, sync.clone()).map_err(attempted())?;
+    let log = Log::create(directory.path(), FIRST_SEQ, options.segment_bytes, sync.clone()).map_err(attempted())?;
     directory.write_format()?;
     let files = Files { oldest_log: FIRST_SEQ, last_checkpoint: None, sealed_bytes: 0 };
     Ok(Recovered { state: State::default(), log, files, last_ms: 0 })

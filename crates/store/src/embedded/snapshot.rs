@@ -66,7 +66,7 @@ pub fn restore_snapshot(snapshot: &Path, directory: &Path) -> Result<Revision, E
         }
     }
     writer.finish(Tail { floor: revision, durable: revision }, &sync).map_err(attempted())?;
-    Log::create(directory.path(), FIRST_SEQ, sync).map_err(attempted())?;
+    Log::create(directory.path(), FIRST_SEQ, super::Options::default().segment_bytes, sync).map_err(attempted())?;
     directory.write_format()?;
     Ok(Revision(revision))
 }
