@@ -167,6 +167,27 @@ async fn checkpoints_hold_every_key() {
     assert_eq!(store.stats().unwrap().keys, 600);
 }
 
+/// Forgetting while a checkpoint was written can leave a version out of it. Changes that would need it are not offered.
+#[tokio::test]
+async fn a_checkpoint_that_misses_versions_raises_the_floor() {
+    let dir = tempfile::tempdir().unwrap();
+    let sync = durable();
+    let version = |modified| state::Version { created: 1, modified, value: Some(Bytes::from("x")), deadline: None };
+    // Revision 1 of the key was forgotten when 2 had replaced it, before the checkpoint of revision 1 came to the key.
+    let head = image::Head { seq: 1, revision: 1, at_ms: u64::MAX };
+    let checkpoint = image::Writer::create(&directory::checkpoint_path(dir.path(), 1), head).unwrap();
+    checkpoint.finish(image::Tail { floor: 2, durable: 3 }, &sync).unwrap();
+    let mut log = log::Log::create(dir.path(), 1, 1000, sync).unwrap();
+    let mut frame = Vec::new();
+    log::put_commit(&mut frame, log.salt(), u64::MAX, &[("/k".into(), version(2)), ("/k".into(), version(3))]);
+    log.append(&frame).unwrap();
+    std::fs::write(dir.path().join("FORMAT"), "ferry-store 1\n").unwrap();
+    let store = Embedded::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(store.oldest_revision().unwrap(), Revision(2));
+    let batch = store.watch("/", Revision(2)).await.unwrap().next().await.unwrap().unwrap();
+    assert_eq!(batch.events[0].previous.as_ref().map(|p| p.modified), Some(Revision(2)));
+}
+
 #[tokio::test]
 async fn a_second_opener_is_told_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
