@@ -5,7 +5,14 @@
 //!
 //! Never here: I/O, async, clocks, or anything that knows of a store, a connection or a caller.
 
+pub mod codec;
 pub mod error;
 pub mod field;
+pub mod meta;
+pub mod quantity;
+pub mod resources;
+pub mod protobuf;
+pub mod schema;
+pub mod yaml;
 
 pub use error::{ApiError, Reason};
