@@ -15,5 +15,6 @@ pub mod resources;
 pub mod protobuf;
 pub mod schema;
 pub mod yaml;
+pub mod validation;
 
 pub use error::{ApiError, Reason};
