@@ -6,6 +6,7 @@
 //! Never here: I/O, async, clocks, or anything that knows of a store, a connection or a caller.
 
 pub mod codec;
+pub mod defaults;
 pub mod error;
 pub mod field;
 pub mod meta;
@@ -14,5 +15,6 @@ pub mod resources;
 pub mod protobuf;
 pub mod schema;
 pub mod yaml;
+pub mod validation;
 
 pub use error::{ApiError, Reason};
