@@ -26,6 +26,8 @@ pub struct Direction {
     pub source: IpAddr,
     /// Receiver.
     pub destination: IpAddr,
+    /// Sender's port; 0 for protocols without.
+    pub source_port: u16,
     /// Receiver's port; 0 for protocols without.
     pub destination_port: u16,
 }
@@ -115,8 +117,17 @@ fn direction(tuple: Attribute<'_>) -> Option<(u8, Direction)> {
         Some(Ipv6Addr::from(<[u8; 16]>::try_from(a.payload).ok()?).into())
     };
     let protocol = *ports.nested().get(1)?.payload.first()?;
-    let port = ports.nested().get(3).and_then(|a| a.payload.get(..2)?.try_into().ok()).map_or(0, u16::from_be_bytes);
-    Some((protocol, Direction { source: address(1, 3)?, destination: address(2, 4)?, destination_port: port }))
+    let port = |kind: u16| -> u16 {
+        let bytes = ports.nested().get(kind).and_then(|a| a.payload.get(..2)?.try_into().ok());
+        bytes.map_or(0, u16::from_be_bytes)
+    };
+    let direction = Direction {
+        source: address(1, 3)?,
+        destination: address(2, 4)?,
+        source_port: port(2),
+        destination_port: port(3),
+    };
+    Some((protocol, direction))
 }
 
 #[cfg(test)]

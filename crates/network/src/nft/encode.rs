@@ -214,10 +214,10 @@ fn expr(m: &mut Message, step: &Expr, family: Family, ids: &mut impl Iterator<It
         Expr::Masquerade => ("masq", numbers(vec![(1, MASQUERADE_FULLY_RANDOM)])),
         Expr::Reject(how) => ("reject", reject(*how, family)),
         Expr::Remember { set, key, value, timeout } => ("dynset", remember(set, *key, *value, *timeout)),
-        Expr::Forget { set, key } => {
-            let (set, key) = (set.clone(), number(*key));
+        Expr::Forget { set, key, value } => {
+            let (set, key, value) = (set.clone(), number(*key), number(*value));
             let fill = move |m: &mut Message| {
-                m.put_str(1, &set).put_be32(3, 2).put_be32(4, key);
+                m.put_str(1, &set).put_be32(3, 2).put_be32(4, key).put_be32(5, value);
             };
             ("dynset", Box::new(fill))
         }

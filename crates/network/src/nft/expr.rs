@@ -217,12 +217,14 @@ pub enum Expr {
         /// Lifetime.
         timeout: Duration,
     },
-    /// Removes an entry of a dynamic set or map.
+    /// Removes an entry of a dynamic map; one that is not there is fine.
     Forget {
-        /// The set or map.
+        /// The map.
         set: String,
         /// First register of the key.
         key: Reg,
+        /// A register of a value: the kernel wants one named even though it does not look at it.
+        value: Reg,
     },
     /// Counts packets and bytes.
     Counter,

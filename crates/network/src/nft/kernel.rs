@@ -24,6 +24,8 @@ const GET_ELEMENTS: u16 = 13;
 pub trait Nft: Send {
     /// Does all of `ops` in `table`, or nothing.
     fn commit(&mut self, family: Family, table: &str, ops: &[Op]) -> Result<()>;
+    /// What `table` has in fact; empty lists when there is no such table.
+    fn content(&mut self, family: Family, table: &str) -> Result<(Vec<ChainListing>, Vec<SetListing>)>;
 }
 
 /// nf_tables of one network namespace.
@@ -119,6 +121,10 @@ impl Nft for NftSocket {
             None => attempt(),
         };
         Err(Error::Refused { attempt, refusal })
+    }
+
+    fn content(&mut self, family: Family, table: &str) -> Result<(Vec<ChainListing>, Vec<SetListing>)> {
+        Ok((self.chains(family, table)?, self.sets(family, table)?))
     }
 }
 
