@@ -14,6 +14,7 @@ pub mod quantity;
 pub mod resources;
 pub mod protobuf;
 pub mod schema;
+pub mod selector;
 pub mod yaml;
 pub mod validation;
 
