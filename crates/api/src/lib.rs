@@ -7,15 +7,17 @@
 
 pub mod codec;
 pub mod defaults;
+pub mod discovery;
 pub mod error;
 pub mod field;
 pub mod meta;
+pub mod openapi;
+pub mod protobuf;
 pub mod quantity;
 pub mod resources;
-pub mod protobuf;
 pub mod schema;
 pub mod selector;
-pub mod yaml;
 pub mod validation;
+pub mod yaml;
 
 pub use error::{ApiError, Reason};
