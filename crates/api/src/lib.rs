@@ -11,6 +11,7 @@ pub mod field;
 pub mod meta;
 pub mod quantity;
 pub mod resources;
+pub mod patch;
 pub mod protobuf;
 pub mod schema;
 pub mod yaml;
