@@ -15,6 +15,8 @@ pub mod openapi;
 pub mod protobuf;
 pub mod quantity;
 pub mod resources;
+pub mod patch;
+pub mod protobuf;
 pub mod schema;
 pub mod selector;
 pub mod validation;
