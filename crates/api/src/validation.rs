@@ -3,10 +3,13 @@
 //! Objects come decoded and defaulted, so types are right and silent fields are filled. Every error names its field; the
 //! list is empty for a good object. Never here: rules that need the cluster's state, which are admission's.
 
+mod amount;
 mod at;
 mod format;
+mod ip;
 mod labels;
 mod meta;
+mod pod;
 
 use serde_json::Value;
 
@@ -91,7 +94,11 @@ fn core(kind: &str) -> Option<Rules> {
         "Namespace" => Rules::new(Scope::Cluster, NameRule::Label),
         "Service" => Rules::new(Scope::Namespaced, NameRule::Label),
         "Node" | "PersistentVolume" => Rules::cluster(),
-        "Pod" | "PodTemplate" | "ReplicationController" | "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "Event" | "LimitRange"
+        "Pod" => Rules { create: pod::create, update: pod::update, status: pod::status, ..Rules::namespaced() },
+        "PodTemplate" => {
+            Rules { create: pod::pod_template, update: |new, _, errs| pod::pod_template(new, errs), ..Rules::namespaced() }
+        }
+        "ReplicationController" | "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "Event" | "LimitRange"
         | "ResourceQuota" | "PersistentVolumeClaim" => Rules::namespaced(),
         _ => return None,
     })
