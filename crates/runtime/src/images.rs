@@ -6,6 +6,7 @@
 
 mod archive;
 mod blobs;
+mod build;
 mod config;
 mod credentials;
 mod error;
@@ -17,6 +18,7 @@ mod service;
 mod store;
 
 pub use archive::import;
+pub use build::{NewImage, write_archive};
 pub use credentials::Credentials;
 pub use error::Error;
 pub use reference::Reference;

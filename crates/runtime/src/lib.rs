@@ -1,1 +1,4 @@
 //! runtime
+
+pub mod image;
+pub mod images;

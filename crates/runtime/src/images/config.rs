@@ -8,8 +8,6 @@ use crate::image::ImageConfig;
 #[derive(Debug, Deserialize)]
 pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) architecture: String,
-    #[serde(default, deserialize_with = "null_is_default")]
     config: Section,
     pub(super) rootfs: RootFs,
 }
