@@ -36,6 +36,7 @@ fn an_imported_image_is_found_by_all_its_names_after_a_restart_and_leaves_nothin
     let imported = import(&store, &archive(dir.path(), "example.test/hello:v1", "one")).unwrap();
     assert_eq!(imported[0].tags, ["example.test/hello:v1"]);
 
+    let beside = store;
     let store = ImageStore::open(&root).unwrap();
     let image = store.find("example.test/hello:v1").unwrap();
     assert_eq!(image.config.entrypoint, ["/bin/hello"]);
@@ -48,6 +49,7 @@ fn an_imported_image_is_found_by_all_its_names_after_a_restart_and_leaves_nothin
     let again = import(&store, &archive(dir.path(), "example.test/hello:v1", "two")).unwrap();
     assert_ne!(again[0].id, image.id);
     assert_eq!(store.find("example.test/hello:v1").unwrap().id, again[0].id);
+    assert_eq!(beside.find("example.test/hello:v1").unwrap().id, again[0].id, "a second process sees what the first imported");
 
     assert!(store.remove("example.test/hello:v1").unwrap());
     assert!(store.remove(&image.id).unwrap());

@@ -33,7 +33,7 @@ impl Registries {
 
     /// Brings an image in from its registry.
     pub async fn pull(&self, store: &ImageStore, reference: &Reference, credentials: &Credentials) -> Result<Image, Error> {
-        let work = store.begin_work();
+        let work = store.begin_work()?;
         let session = Session {
             image: reference.to_string(),
             reference,

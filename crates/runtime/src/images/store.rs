@@ -1,7 +1,7 @@
 //! The images on this node: names, unpacked layers, and what may be thrown away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,10 @@ use super::reference::{Reference, is_digest};
 use crate::image::ImageConfig;
 
 const INDEX_FILE: &str = "images.json";
+/// Held while the index is read, changed and written.
+const INDEX_LOCK: &str = "index.lock";
+/// Held shared by whoever brings an image in, and alone by whoever sweeps.
+const WORK_LOCK: &str = "work.lock";
 const INDEX_VERSION: u32 = 1;
 
 /// One image that is present and unpacked.
@@ -35,20 +39,26 @@ pub struct Image {
     pub layers: Vec<PathBuf>,
 }
 
-/// The images of one node. Cheap to clone.
+/// The images of one node. Cheap to clone. Several processes may use one folder (`ferry image import` beside a running
+/// server): files lock it, and a changed index is read again.
 #[derive(Clone)]
 pub struct ImageStore(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
     blobs: Blobs,
-    index: Mutex<Index>,
-    /// One clone for each import or pull under way; see [`Work`].
-    working: Arc<()>,
+    index: Mutex<Known>,
+}
+
+/// The index as last read, and which file it was read from.
+#[derive(Default)]
+struct Known {
+    index: Index,
+    inode: u64,
 }
 
 /// Somebody is bringing an image in: while one of these lives, nothing unused is swept away.
-pub(super) struct Work(#[expect(dead_code, reason = "counted, never read")] Arc<()>);
+pub(super) struct Work(#[expect(dead_code, reason = "held for its lock")] File);
 
 /// What `images.json` holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -72,50 +82,41 @@ impl ImageStore {
         let blobs = Blobs::open(root)?;
         let layers = root.join("layers");
         fs::create_dir_all(&layers).map_err(Error::io("creating", &layers))?;
-        let path = root.join(INDEX_FILE);
-        let index = match stdx::fs::read_if_exists(&path).map_err(Error::io("reading", &path))? {
-            None => Index { version: INDEX_VERSION, ..Index::default() },
-            Some(text) => serde_json::from_slice(&text).map_err(|e| Error::Malformed {
-                what: "index",
-                image: path.display().to_string(),
-                why: e.to_string(),
-            })?,
-        };
-        let store = Self(Arc::new(Inner { root: root.to_owned(), blobs, index: Mutex::new(index), working: Arc::default() }));
+        let store = Self(Arc::new(Inner { root: root.to_owned(), blobs, index: Mutex::default() }));
         store.sweep()?;
         Ok(store)
     }
 
     /// All images, by id.
     pub fn list(&self) -> Vec<Image> {
-        let index = self.index();
-        index.images.iter().filter_map(|(id, record)| self.image(id, record).ok()).collect()
+        let Ok(known) = self.current() else { return Vec::new() };
+        known.index.images.iter().filter_map(|(id, record)| self.image(id, record).ok()).collect()
     }
 
     /// An image by reference, id, or id without its algorithm; `None` if it is not here.
     pub fn find(&self, name: &str) -> Option<Image> {
-        let index = self.index();
-        let id = find_id(&index, name)?;
-        let record = index.images.get(&id)?;
+        let known = self.current().ok()?;
+        let id = find_id(&known.index, name)?;
+        let record = known.index.images.get(&id)?;
         self.image(&id, record).ok()
     }
 
     /// Takes one name away; the image goes with its last tag. An id or digest takes the whole image. Returns whether anything changed.
     pub fn remove(&self, name: &str) -> Result<bool, Error> {
-        let mut index = self.index();
-        let Some(id) = find_id(&index, name) else { return Ok(false) };
+        let _alone = self.lock(INDEX_LOCK, File::lock)?;
+        let mut known = self.current()?;
+        let Some(id) = find_id(&known.index, name) else { return Ok(false) };
         let tag = Reference::parse(name).ok().filter(|r| r.digest.is_none()).map(|r| r.to_string());
-        let mut next = index.clone();
+        let mut next = known.index.clone();
         if let Some(record) = next.images.get_mut(&id) {
             let others = tag.filter(|tag| record.tags.remove(tag)).is_some() && !record.tags.is_empty();
             if !others {
                 next.images.remove(&id);
             }
         }
-        self.save(&next)?;
-        *index = next;
-        drop(index);
-        self.sweep()?;
+        self.save(&mut known, next)?;
+        drop(known);
+        self.sweep_under_lock()?;
         Ok(true)
     }
 
@@ -129,10 +130,8 @@ impl ImageStore {
         &self.0.root
     }
 
-    pub(super) fn begin_work(&self) -> Work {
-        // Under the lock that a sweep holds, so that no sweep is half-way through.
-        let _index = self.index();
-        Work(self.0.working.clone())
+    pub(super) fn begin_work(&self) -> Result<Work, Error> {
+        self.lock(WORK_LOCK, File::lock_shared).map(Work)
     }
 
     pub(super) fn blobs(&self) -> &Blobs {
@@ -183,8 +182,9 @@ impl ImageStore {
                 return Err(Error::Malformed { what: "archive", image: id, why: format!("layer {diff_id} is missing") });
             }
         }
-        let mut index = self.index();
-        let mut next = index.clone();
+        let _alone = self.lock(INDEX_LOCK, File::lock)?;
+        let mut known = self.current()?;
+        let mut next = known.index.clone();
         if let Some(tag) = name.and_then(|n| n.tag.as_ref().map(|t| format!("{}:{t}", n.name()))) {
             // A tag means one image at a time; the image it meant before stays under its other names, or goes.
             next.images.retain(|other, record| {
@@ -200,8 +200,7 @@ impl ImageStore {
         record.size = manifest.config.size + manifest.layers.iter().map(|l| l.size).sum::<u64>();
         record.layers = config.rootfs.diff_ids.clone();
         let image = self.image(&id, record)?;
-        self.save(&next)?;
-        *index = next;
+        self.save(&mut known, next)?;
         Ok(image)
     }
 
@@ -224,28 +223,67 @@ impl ImageStore {
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The index, read again if another process has replaced the file.
+    fn current(&self) -> Result<MutexGuard<'_, Known>, Error> {
+        let mut known = self.0.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.0.root.join(INDEX_FILE);
+        let inode = inode(&path);
+        if inode == known.inode {
+            return Ok(known);
+        }
+        let index = match stdx::fs::read_if_exists(&path).map_err(Error::io("reading", &path))? {
+            None => Index { version: INDEX_VERSION, ..Index::default() },
+            Some(text) => serde_json::from_slice(&text).map_err(|e| Error::Malformed {
+                what: "index",
+                image: path.display().to_string(),
+                why: e.to_string(),
+            })?,
+        };
+        *known = Known { index, inode };
+        Ok(known)
     }
 
-    fn save(&self, index: &Index) -> Result<(), Error> {
+    fn save(&self, known: &mut Known, next: Index) -> Result<(), Error> {
         let path = self.0.root.join(INDEX_FILE);
-        let text = serde_json::to_vec_pretty(index).map_err(|e| Error::io("writing", &path)(e.into()))?;
-        stdx::fs::write_atomic(&path, &text, 0o600).map_err(Error::io("writing", path))
+        let text = serde_json::to_vec_pretty(&next).map_err(|e| Error::io("writing", &path)(e.into()))?;
+        stdx::fs::write_atomic(&path, &text, 0o600).map_err(Error::io("writing", &path))?;
+        *known = Known { index: next, inode: inode(&path) };
+        Ok(())
+    }
+
+    fn lock(&self, name: &str, how: fn(&File) -> std::io::Result<()>) -> Result<File, Error> {
+        let path = self.0.root.join(name);
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::io("opening", &path))?;
+        how(&file).map_err(Error::io("locking", path))?;
+        Ok(file)
+    }
+
+    fn sweep(&self) -> Result<(), Error> {
+        let _alone = self.lock(INDEX_LOCK, File::lock)?;
+        self.sweep_under_lock()
     }
 
     /// Removes every layer and blob that no image uses, unless work is under way: then a later sweep does.
-    fn sweep(&self) -> Result<(), Error> {
-        let index = self.index();
-        if Arc::strong_count(&self.0.working) > 1 {
+    fn sweep_under_lock(&self) -> Result<(), Error> {
+        let path = self.0.root.join(WORK_LOCK);
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::io("opening", &path))?;
+        if file.try_lock().is_err() {
             return Ok(());
         }
+        let known = self.current()?;
+        let images = &known.index.images;
         let hex = |digest: &String| digest.trim_start_matches("sha256:").to_owned();
-        let layers: BTreeSet<String> = index.images.values().flat_map(|r| r.layers.iter().map(hex)).collect();
-        let blobs: BTreeSet<String> = index.images.keys().map(hex).collect();
+        let layers: BTreeSet<String> = images.values().flat_map(|r| r.layers.iter().map(hex)).collect();
+        let blobs: BTreeSet<String> = images.keys().map(hex).collect();
         sweep_folder(&self.0.root.join("layers"), &layers)?;
         sweep_folder(&self.0.root.join("blobs/sha256"), &blobs)
     }
+}
+
+/// Which file stands at the path; every save puts a new one there. 0 when there is none.
+fn inode(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).map_or(0, |m| m.ino())
 }
 
 fn sweep_folder(folder: &Path, keep: &BTreeSet<String>) -> Result<(), Error> {
