@@ -54,8 +54,11 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     index: Index,
-    inode: u64,
+    file: FileVersion,
 }
+
+/// Inode and time of change: every save puts a new file in place. Zeros when there is none.
+type FileVersion = (u64, i64, i64);
 
 /// Somebody is bringing an image in: while one of these lives, nothing unused is swept away.
 pub(super) struct Work(#[expect(dead_code, reason = "held for its lock")] File);
@@ -227,8 +230,8 @@ impl ImageStore {
     fn current(&self) -> Result<MutexGuard<'_, Known>, Error> {
         let mut known = self.0.index.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.0.root.join(INDEX_FILE);
-        let inode = inode(&path);
-        if inode == known.inode {
+        let file = version_of(&path);
+        if file == known.file {
             return Ok(known);
         }
         let index = match stdx::fs::read_if_exists(&path).map_err(Error::io("reading", &path))? {
@@ -239,7 +242,7 @@ impl ImageStore {
                 why: e.to_string(),
             })?,
         };
-        *known = Known { index, inode };
+        *known = Known { index, file };
         Ok(known)
     }
 
@@ -247,7 +250,7 @@ impl ImageStore {
         let path = self.0.root.join(INDEX_FILE);
         let text = serde_json::to_vec_pretty(&next).map_err(|e| Error::io("writing", &path)(e.into()))?;
         stdx::fs::write_atomic(&path, &text, 0o600).map_err(Error::io("writing", &path))?;
-        *known = Known { index: next, inode: inode(&path) };
+        *known = Known { index: next, file: version_of(&path) };
         Ok(())
     }
 
@@ -280,10 +283,9 @@ impl ImageStore {
     }
 }
 
-/// Which file stands at the path; every save puts a new one there. 0 when there is none.
-fn inode(path: &Path) -> u64 {
+fn version_of(path: &Path) -> FileVersion {
     use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).map_or(0, |m| m.ino())
+    fs::metadata(path).map_or((0, 0, 0), |m| (m.ino(), m.mtime(), m.mtime_nsec()))
 }
 
 fn sweep_folder(folder: &Path, keep: &BTreeSet<String>) -> Result<(), Error> {
