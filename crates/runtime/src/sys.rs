@@ -200,5 +200,5 @@ pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
 /// Watches a descriptor with tokio.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stays the same open descriptor for as long as the `AsyncFd` owns it.
-    unsafe { tokio::io::unix::AsyncFd::register(fd) }
+    Ok(unsafe { tokio::io::unix::AsyncFd::register(fd) }?)
 }
