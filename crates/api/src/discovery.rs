@@ -53,9 +53,12 @@ pub enum Root {
 /// The served resources, sorted into groups and versions.
 #[derive(Clone, Debug)]
 pub struct Discovery<'a> {
-    /// In the order of lists; versions by preference.
-    groups: Vec<(&'a str, Vec<(&'a str, Vec<&'a ResourceDescriptor>)>)>,
+    /// In the order of lists.
+    groups: Vec<(&'a str, Versions<'a>)>,
 }
+
+/// The versions of a group by preference, each with its resources by name.
+type Versions<'a> = Vec<(&'a str, Vec<&'a ResourceDescriptor>)>;
 
 impl<'a> Discovery<'a> {
     /// Sorts the served resources.
@@ -98,9 +101,10 @@ impl<'a> Discovery<'a> {
     /// `/apis/GROUP`.
     pub fn group(&self, group: &str) -> Option<Value> {
         let mut out = self.group_fields(group).filter(|_| !group.is_empty())?;
-        out["kind"] = json!("APIGroup");
-        out["apiVersion"] = json!("v1");
-        Some(out)
+        let mut out = std::mem::take(out.as_object_mut()?);
+        out.insert("kind".into(), json!("APIGroup"));
+        out.insert("apiVersion".into(), json!("v1"));
+        Some(Value::Object(out))
     }
 
     /// `/api/v1` and `/apis/GROUP/VERSION`.
@@ -111,12 +115,13 @@ impl<'a> Discovery<'a> {
             rows.push(resource_row(r));
             rows.extend(r.subresources.iter().map(|s| subresource_row(r, s)));
         }
-        rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-        let mut out = json!({"kind": "APIResourceList", "groupVersion": api_version(group, version), "resources": rows});
-        if !group.is_empty() {
-            out["apiVersion"] = json!("v1");
-        }
-        Some(out)
+        rows.sort_by(|a, b| row_name(a).cmp(row_name(b)));
+        let group_version = api_version(group, version);
+        // The core group's list has never said its version.
+        Some(match group {
+            "" => json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": rows}),
+            _ => json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows}),
+        })
     }
 
     /// `/api` or `/apis` in the aggregated form, [`AGGREGATED_MEDIA_TYPE`].
@@ -187,19 +192,28 @@ fn storage_version_hash(r: &ResourceDescriptor) -> String {
     BASE64_STANDARD.encode(digest.get(..8).unwrap_or_default())
 }
 
+fn row_name(row: &Value) -> &str {
+    row.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
 fn resource_row(r: &ResourceDescriptor) -> Value {
-    let mut row = json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "kind": r.kind, "verbs": r.verbs});
+    let mut row = Map::new();
+    row.insert("name".into(), json!(r.plural));
+    row.insert("singularName".into(), json!(r.singular));
+    row.insert("namespaced".into(), json!(r.namespaced));
+    row.insert("kind".into(), json!(r.kind));
+    row.insert("verbs".into(), json!(r.verbs));
     if !r.short_names.is_empty() {
-        row["shortNames"] = json!(r.short_names);
+        row.insert("shortNames".into(), json!(r.short_names));
     }
     if !r.categories.is_empty() {
-        row["categories"] = json!(r.categories);
+        row.insert("categories".into(), json!(r.categories));
     }
     // Only what is stored has such a hash; reviews and their like are not.
     if r.has_verb("list") {
-        row["storageVersionHash"] = json!(storage_version_hash(r));
+        row.insert("storageVersionHash".into(), json!(storage_version_hash(r)));
     }
-    row
+    Value::Object(row)
 }
 
 fn subresource_row(r: &ResourceDescriptor, s: &Subresource) -> Value {
@@ -217,26 +231,25 @@ fn subresource_row(r: &ResourceDescriptor, s: &Subresource) -> Value {
 }
 
 fn aggregated_resource(r: &ResourceDescriptor) -> Value {
-    let mut out = json!({
-        "resource": r.plural,
-        "responseKind": {"group": r.group, "version": r.version, "kind": r.kind},
-        "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": r.singular,
-        "verbs": r.verbs,
-    });
+    let mut out = Map::new();
+    out.insert("resource".into(), json!(r.plural));
+    out.insert("responseKind".into(), json!({"group": r.group, "version": r.version, "kind": r.kind}));
+    out.insert("scope".into(), json!(if r.namespaced { "Namespaced" } else { "Cluster" }));
+    out.insert("singularResource".into(), json!(r.singular));
+    out.insert("verbs".into(), json!(r.verbs));
     if !r.short_names.is_empty() {
-        out["shortNames"] = json!(r.short_names);
+        out.insert("shortNames".into(), json!(r.short_names));
     }
     if !r.categories.is_empty() {
-        out["categories"] = json!(r.categories);
+        out.insert("categories".into(), json!(r.categories));
     }
     if !r.subresources.is_empty() {
         let list: Vec<Value> = r.subresources.iter().map(|s| {
             json!({"subresource": s.name, "responseKind": {"group": s.group, "version": s.version, "kind": s.kind}, "verbs": s.verbs})
         }).collect();
-        out["subresources"] = Value::Array(list);
+        out.insert("subresources".into(), Value::Array(list));
     }
-    out
+    Value::Object(out)
 }
 
 #[cfg(test)]

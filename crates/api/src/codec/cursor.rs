@@ -153,12 +153,11 @@ impl<'a> Cursor<'a> {
     fn unicode(&mut self) -> Result<char, Fault> {
         let first = self.hex4(self.pos).ok_or(Fault::Syntax)?;
         self.pos += 4;
-        if (0xD800..0xDC00).contains(&first) && self.bytes.get(self.pos..self.pos + 2) == Some(b"\\u") {
-            if let Some(second @ 0xDC00..=0xDFFF) = self.hex4(self.pos + 2) {
-                self.pos += 6;
-                let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-                return Ok(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
+        let paired = (0xD800..0xDC00).contains(&first) && self.bytes.get(self.pos..self.pos + 2) == Some(b"\\u");
+        if let (true, Some(second @ 0xDC00..=0xDFFF)) = (paired, self.hex4(self.pos + 2)) {
+            self.pos += 6;
+            let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+            return Ok(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
         }
         Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
     }

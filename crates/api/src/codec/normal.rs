@@ -61,7 +61,7 @@ pub fn normalize(object: &mut Value, ty: &Type) {
     map.retain(|key, value| {
         let Some(field) = ty.field(key) else { return true };
         walk(field.shape(), value);
-        !(value.is_null() || (!field.always && !field.ptr && is_empty(field.shape(), value)))
+        !value.is_null() && (field.always || field.ptr || !is_empty(field.shape(), value))
     });
     finish(map, ty);
 }

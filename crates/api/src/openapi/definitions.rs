@@ -38,18 +38,17 @@ impl Definitions {
     pub(super) fn custom(&mut self, r: &ResourceDescriptor, name: &str, schema: &Value) {
         let object_meta = format!("{META}.ObjectMeta");
         let list_meta = format!("{META}.ListMeta");
-        let mut schema = schema.clone();
-        if !schema.is_object() {
-            schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        }
-        schema["x-kubernetes-group-version-kind"] = json!([{"group": r.group, "version": r.version, "kind": r.kind}]);
-        let place = schema.as_object_mut().map(|s| s.entry("properties").or_insert_with(|| json!({})));
-        if let Some(Value::Object(properties)) = place {
+        let mut schema = schema.as_object().cloned().unwrap_or_else(|| {
+            [("type".to_owned(), json!("object")), ("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true))].into_iter().collect()
+        });
+        let kinds = json!([{"group": r.group, "version": r.version, "kind": r.kind}]);
+        schema.insert("x-kubernetes-group-version-kind".to_owned(), kinds);
+        if let Value::Object(properties) = schema.entry("properties").or_insert_with(|| json!({})) {
             properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
             properties.insert("kind".to_owned(), json!({"type": "string"}));
             properties.insert("metadata".to_owned(), self.reference(&object_meta));
         }
-        self.put(name, schema);
+        self.put(name, Value::Object(schema));
         let list_kind = format!("{}List", r.kind);
         let list = json!({
             "type": "object",

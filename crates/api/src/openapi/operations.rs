@@ -185,11 +185,11 @@ impl<'a> Site<'a> {
         for part in ["name", "namespace"] {
             if path.contains(&format!("{{{part}}}")) {
                 let mut p = parameter(self.dialect, part, TEXT, "path");
-                p["required"] = json!(true);
-                shared.push(p);
+                p.insert("required".into(), json!(true));
+                shared.push(Value::Object(p));
             }
         }
-        shared.push(parameter(self.dialect, "pretty", TEXT, "query"));
+        shared.push(Value::Object(parameter(self.dialect, "pretty", TEXT, "query")));
         item.insert("parameters".into(), Value::Array(shared));
         for o in operations {
             item.insert(o.verb.to_owned(), self.written(&o));
@@ -200,13 +200,13 @@ impl<'a> Site<'a> {
     fn written(&self, o: &Operation<'_>) -> Value {
         let (group, version, kind) = o.kind;
         let tag = if self.r.group.is_empty() { format!("core_{}", self.r.version) } else { self.tag() };
-        let mut parameters: Vec<Value> = o.parameters.iter().map(|(n, t)| parameter(self.dialect, n, t, "query")).collect();
-        let mut out = json!({
-            "operationId": o.id,
-            "tags": [tag],
-            "x-kubernetes-action": o.action,
-            "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
-        });
+        let mut parameters: Vec<Value> = o.parameters.iter().map(|(n, t)| Value::Object(parameter(self.dialect, n, t, "query"))).collect();
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+        put("operationId", json!(o.id));
+        put("tags", json!([tag]));
+        put("x-kubernetes-action", json!(o.action));
+        put("x-kubernetes-group-version-kind", json!({"group": group, "version": version, "kind": kind}));
         let schema = o.answer.map_or_else(|| json!({"type": "string"}), |name| self.dialect.reference(name));
         let types: &[&str] = if o.verb == "patch" { &PATCH_TYPES } else { &JSON_TYPES };
         match self.dialect {
@@ -215,25 +215,25 @@ impl<'a> Site<'a> {
                     types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect::<Map<_, _>>().into()
                 };
                 if let Some(body) = o.body {
-                    out["requestBody"] = json!({"content": content(&self.dialect.reference(body), types)});
+                    put("requestBody", json!({"content": content(&self.dialect.reference(body), types)}));
                 }
-                out["responses"] = json!({"200": {"description": "OK", "content": content(&schema, &JSON_TYPES)}, "401": {"description": "Unauthorized"}});
+                put("responses", json!({"200": {"description": "OK", "content": content(&schema, &JSON_TYPES)}, "401": {"description": "Unauthorized"}}));
             }
             Dialect::V2 => {
                 if let Some(body) = o.body {
                     let required = o.verb != "delete";
                     parameters.push(json!({"name": "body", "in": "body", "required": required, "schema": self.dialect.reference(body)}));
                 }
-                out["consumes"] = if o.verb == "patch" { json!(types) } else { json!(["*/*"]) };
-                out["produces"] = json!(JSON_TYPES);
-                out["schemes"] = json!(["https"]);
-                out["responses"] = json!({"200": {"description": "OK", "schema": schema}, "401": {"description": "Unauthorized"}});
+                put("consumes", if o.verb == "patch" { json!(types) } else { json!(["*/*"]) });
+                put("produces", json!(JSON_TYPES));
+                put("schemes", json!(["https"]));
+                put("responses", json!({"200": {"description": "OK", "schema": schema}, "401": {"description": "Unauthorized"}}));
             }
         }
         if !parameters.is_empty() {
-            out["parameters"] = Value::Array(parameters);
+            put("parameters", Value::Array(parameters));
         }
-        out
+        Value::Object(out)
     }
 
     fn tag(&self) -> String {
@@ -268,9 +268,18 @@ fn id_verb(verb: &str) -> &'static str {
     }
 }
 
-fn parameter(dialect: Dialect, name: &str, ty: &str, place: &str) -> Value {
+fn parameter(dialect: Dialect, name: &str, ty: &str, place: &str) -> Map<String, Value> {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(name));
+    out.insert("in".into(), json!(place));
     match dialect {
-        Dialect::V2 => json!({"name": name, "in": place, "type": ty, "uniqueItems": true}),
-        Dialect::V3 => json!({"name": name, "in": place, "schema": {"type": ty, "uniqueItems": true}}),
+        Dialect::V2 => {
+            out.insert("type".into(), json!(ty));
+            out.insert("uniqueItems".into(), json!(true));
+        }
+        Dialect::V3 => {
+            out.insert("schema".into(), json!({"type": ty, "uniqueItems": true}));
+        }
     }
+    out
 }

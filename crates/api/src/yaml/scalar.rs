@@ -103,18 +103,16 @@ fn number(value: &str) -> Option<Scalar> {
         None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
     };
     let (radix, digits) = base(digits);
-    if digits.chars().next().is_some_and(|c| c.is_digit(radix)) {
-        if let Ok(n) = u64::from_str_radix(digits, radix) {
-            match (negative, i64::try_from(n)) {
-                (false, Ok(n)) => return Some(Scalar::Int(n)),
-                (true, Ok(n)) => return Some(Scalar::Int(-n)),
-                (true, Err(_)) if n == i64::MIN.unsigned_abs() => return Some(Scalar::Int(i64::MIN)),
-                (false, Err(_)) if !plain.starts_with('+') => return Some(Scalar::Uint(n)),
-                _ => {}
-            }
-        }
-    }
-    float(&plain).map(Scalar::Float)
+    // A second sign would be read by `from_str_radix`, but it is no digit.
+    let whole = digits.chars().next().filter(|c| c.is_digit(radix)).and_then(|_| u64::from_str_radix(digits, radix).ok());
+    let int = whole.and_then(|n| match (negative, i64::try_from(n)) {
+        (false, Ok(n)) => Some(Scalar::Int(n)),
+        (true, Ok(n)) => Some(Scalar::Int(-n)),
+        (true, Err(_)) if n == i64::MIN.unsigned_abs() => Some(Scalar::Int(i64::MIN)),
+        (false, Err(_)) if !plain.starts_with('+') => Some(Scalar::Uint(n)),
+        _ => None,
+    });
+    int.or_else(|| float(&plain).map(Scalar::Float))
 }
 
 /// Go's prefixes for base 0: a leading zero is octal.
