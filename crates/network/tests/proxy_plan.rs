@@ -151,7 +151,7 @@ fn a_change_is_one_small_transaction() {
     let expected = "flush chain service/d/a/udp/; add a rule to chain service/d/a/udp/; \
                     add 1 entries to set hairpin-connections";
     assert_eq!(recorder.take(), [expected], "b still needs the old pod's entry");
-    proxy.sync(&[a, b.clone()], &[kept.clone()]).unwrap();
+    proxy.sync(&[a, b.clone()], std::slice::from_ref(&kept)).unwrap();
     let no_endpoints = "flush chain service/d/a/udp/; delete 1 entries from set hairpin-connections; \
                         delete 1 entries from set service-ips; add 1 entries to set no-endpoint-services";
     assert_eq!(recorder.take(), [no_endpoints, "delete chain service/d/a/udp/"]);
