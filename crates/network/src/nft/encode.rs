@@ -175,7 +175,7 @@ fn number(reg: Reg) -> u32 {
 
 /// One expression: its name and its attributes.
 fn expr(m: &mut Message, step: &Expr, family: Family, ids: &mut impl Iterator<Item = u32>) {
-    let (name, fill): (&str, Box<dyn FnOnce(&mut Message) + '_>) = match step {
+    let (name, fill): (&str, Fill<'_>) = match step {
         Expr::NetworkHeader { offset, length, into } => ("payload", payload(1, *offset, *length, *into)),
         Expr::TransportHeader { offset, length, into } => ("payload", payload(2, *offset, *length, *into)),
         Expr::Protocol { into } => ("meta", numbers(vec![(1, number(*into)), (2, 16)])),

@@ -9,6 +9,7 @@ use crate::nft::{Data, Op};
 /// Namespace and name of a Service.
 pub type ServiceKey = (String, String);
 type ElementKey = (&'static str, Vec<u8>);
+type Element = (Vec<u8>, Option<Data>);
 
 /// All fragments as they are in the table. Entries that several services ask for (a pod behind two services, the
 /// same external address and port) belong to all of them; the first by name decides the verdict.
@@ -65,7 +66,7 @@ impl Applied {
     /// Deletions before additions, so that a changed verdict is both.
     fn element_ops(&mut self, touched: BTreeMap<ElementKey, Option<Option<Data>>>) -> Vec<Op> {
         let mut gone: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut come: BTreeMap<&'static str, Vec<(Vec<u8>, Option<Data>)>> = BTreeMap::new();
+        let mut come: BTreeMap<&'static str, Vec<Element>> = BTreeMap::new();
         for (id, before) in touched {
             let after = self.effective(&id);
             if after.is_none() {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{NodeFacts, NodePortAddresses};
 use crate::nft::{
     BaseChain, ChainKind, Comparison, Content, Expr, Family, FibKey, Field, Hook, Op, Reg, Reject, Rule, SetSpec,
-    Verdict, address_bytes,
+    Verdict, address_bytes, port_bytes,
 };
 
 /// The proxy's nftables table.
@@ -188,8 +188,11 @@ fn chains(family: Family, facts: &NodeFacts) -> Vec<(&'static str, Vec<Rule>)> {
 pub(super) fn choose(rule: Rule, targets: &[(IpAddr, u16)]) -> Rule {
     use crate::nft::{Anonymous, Data, SetRef};
     if let [(address, port)] = targets {
-        let Data::Value(value) = Data::socket(*address, *port) else { return rule };
-        return rule.then(Expr::Load { value, into: Reg(8) });
+        // Apart, since one load takes at most 16 bytes.
+        let port_at = Reg(8 + Field::Destination.registers(rule.family()));
+        return rule
+            .then(Expr::Load { value: address_bytes(*address), into: Reg(8) })
+            .then(Expr::Load { value: port_bytes(*port).to_vec(), into: port_at });
     }
     let modulus = u32::try_from(targets.len()).unwrap_or(u32::MAX);
     let elements = (0u32..).zip(targets).map(|(n, (a, p))| (n.to_ne_bytes().to_vec(), Some(Data::socket(*a, *p))));

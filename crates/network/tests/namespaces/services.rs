@@ -274,3 +274,22 @@ async fn a_refused_transaction_says_what_was_attempted() {
     assert_eq!(nft.chains(family, "t").unwrap(), [], "nothing of it happened");
     assert_eq!(Protocol::from_name(None), Some(Protocol::Tcp));
 }
+
+#[tokio::test]
+async fn the_kernel_takes_the_rules_for_ipv6_too() {
+    let world = World::new();
+    let mut facts = facts();
+    facts.cluster_cidrs.push("fd42::/56".parse().unwrap());
+    facts.service_cidrs.push("fd43::/112".parse().unwrap());
+    facts.node_port_addresses = NodePortAddresses::Only(vec!["2001:db8::1".parse().unwrap()]);
+    let mut proxy = Proxy::open(&world.node, Family::Ipv6, facts).unwrap();
+    let spec = json!({"type": "LoadBalancer", "clusterIP": "fd43::5", "clusterIPs": ["fd43::5"],
+        "externalTrafficPolicy": "Local", "externalIPs": ["2001:db8::5"], "sessionAffinity": "ClientIP",
+        "ports": [{"name": "t", "port": 80, "protocol": "TCP", "nodePort": 30080}]});
+    let mut six = Arc::unwrap_or_clone(slice(&[]));
+    six.address_type = "IPv6".into();
+    let endpoints = json!([{"addresses": ["fd42::5"], "nodeName": "n1"}, {"addresses": ["fd42::6"], "nodeName": "n2"}]);
+    six.endpoints = serde_json::from_value(endpoints).unwrap();
+    proxy.sync(&[service(spec)], &[Arc::new(six)]).unwrap();
+    assert!(proxy.verify().unwrap());
+}
