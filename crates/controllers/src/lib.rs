@@ -5,16 +5,22 @@
 
 pub mod context;
 pub mod deployment;
+pub mod disrupt;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod expectations;
+pub mod gc;
 pub mod namespace;
+pub mod nodelifecycle;
 pub mod ownership;
+pub mod podgc;
 pub mod pods;
 pub mod replicas;
 pub mod rootca;
 pub mod serviceaccount;
 pub mod services;
+pub mod tainteviction;
+pub mod tolerations;
 
 mod supervisor;
 

@@ -40,6 +40,10 @@ controllers! {
     "replication-controller" as "replication-controller" => crate::replicas::run_replication_controllers,
     "endpointslice-controller" as "endpoint-slice-controller" => crate::endpointslice::run,
     "endpoint-controller" as "endpoint-controller" => crate::endpoints::run,
+    "generic-garbage-collector" as "garbage-collector-controller" => crate::gc::run,
+    "node-controller" as "node-controller" => crate::nodelifecycle::run,
+    "taint-eviction-controller" as "taint-eviction-controller" => crate::tainteviction::run,
+    "pod-garbage-collector" as "pod-garbage-collector" => crate::podgc::run,
 }
 
 /// Runs all controllers until the future is dropped.
