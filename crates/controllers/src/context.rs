@@ -109,7 +109,9 @@ pub fn is_conflict(error: &kube::Error) -> bool {
 
 /// Whether a creation failed only because its namespace is being deleted.
 pub fn is_namespace_terminating(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
     let causes = status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default();
     causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
 }

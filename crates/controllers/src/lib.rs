@@ -3,6 +3,7 @@
 //!
 //! Never here: any way to the store but through `kube::Client`, and any call from one controller to another.
 
+pub mod clusterroles;
 pub mod context;
 pub mod deployment;
 pub mod disrupt;
@@ -20,9 +21,10 @@ pub mod rootca;
 pub mod serviceaccount;
 pub mod services;
 pub mod tainteviction;
+pub mod tokens;
 pub mod tolerations;
 
 mod supervisor;
 
-pub use context::{Clients, Config, Context, TokenMaker};
+pub use context::{Clients, Config, Context, LegacyToken, TokenMaker};
 pub use supervisor::{NAMES, run};

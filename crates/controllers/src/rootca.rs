@@ -64,14 +64,18 @@ impl Controller {
             return Ok(());
         }
         let current = self.maps.get(&ObjectKey::new(namespace, NAME));
-        let Some(wanted) = plan(current.as_deref(), namespace, &self.context.config.cluster_ca_pem) else { return Ok(()) };
+        let Some(wanted) = plan(current.as_deref(), namespace, &self.context.config.cluster_ca_pem) else {
+            return Ok(());
+        };
         let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), namespace);
         let written = match current {
             Some(_) => api.replace(NAME, &PostParams::default(), &wanted).await,
             None => api.create(&PostParams::default(), &wanted).await,
         };
         match written {
-            Err(error) if is_already_exists(&error) || is_namespace_terminating(&error) || is_not_found(&error) => Ok(()),
+            Err(error) if is_already_exists(&error) || is_namespace_terminating(&error) || is_not_found(&error) => {
+                Ok(())
+            }
             other => other.map(|_| ()),
         }
     }
@@ -87,7 +91,11 @@ pub fn plan(current: Option<&ConfigMap>, namespace: &str, pem: &str) -> Option<C
         return None;
     }
     let mut map = current.cloned().unwrap_or_else(|| ConfigMap {
-        metadata: ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..Default::default() },
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..Default::default()
+        },
         ..Default::default()
     });
     map.data = data;

@@ -65,7 +65,11 @@ async fn sync(
         return Ok(());
     }
     let account = ServiceAccount {
-        metadata: ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..Default::default() },
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..Default::default()
+        },
         ..Default::default()
     };
     let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);

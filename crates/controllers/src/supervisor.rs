@@ -43,6 +43,8 @@ controllers! {
     "generic-garbage-collector" as "garbage-collector-controller" => crate::gc::run,
     "node-controller" as "node-controller" => crate::nodelifecycle::run,
     "taint-eviction-controller" as "taint-eviction-controller" => crate::tainteviction::run,
+    "tokens-controller" as "tokens-controller" => crate::tokens::run,
+    "clusterrole-aggregation-controller" as "clusterrole-aggregation-controller" => crate::clusterroles::run,
     "pod-garbage-collector" as "pod-garbage-collector" => crate::podgc::run,
 }
 
@@ -64,7 +66,9 @@ async fn keep_running(config: &Arc<Config>, controller: &Controller) {
         let mut alone = JoinSet::new();
         alone.spawn((controller.run)(context));
         match alone.join_next().await {
-            Some(Err(error)) => tracing::error!(controller = controller.account, %error, "controller failed, restarting it"),
+            Some(Err(error)) => {
+                tracing::error!(controller = controller.account, %error, "controller failed, restarting it")
+            }
             _ => tracing::error!(controller = controller.account, "controller ended, restarting it"),
         }
         tokio::time::sleep(RESTART_AFTER).await;

@@ -58,8 +58,12 @@ pub async fn run(context: Context) {
 fn watch(controller: &Arc<Controller>) {
     let weak = Arc::downgrade(controller);
     controller.nodes.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
-        let Change::Applied { old, new } = change else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
+        let Change::Applied { old, new } = change else {
+            return;
+        };
         if old.as_ref().map(|o| no_execute(o)).unwrap_or_default() == no_execute(new) {
             return;
         }
@@ -69,7 +73,9 @@ fn watch(controller: &Arc<Controller>) {
     });
     let weak = Arc::downgrade(controller);
     controller.pods.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         let pod = change.object();
         match change {
             Change::Deleted(_) => drop(controller.since().remove(&pod.uid().unwrap_or_default())),
@@ -94,8 +100,12 @@ impl Controller {
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<(), kube::Error> {
-        let Some(pod) = self.pods.get(key) else { return Ok(()) };
-        let Some(node) = self.nodes.get(&ObjectKey::new("", pods::node(&pod))) else { return Ok(()) };
+        let Some(pod) = self.pods.get(key) else {
+            return Ok(());
+        };
+        let Some(node) = self.nodes.get(&ObjectKey::new("", pods::node(&pod))) else {
+            return Ok(());
+        };
         let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
         let (uid, now) = (pod.uid().unwrap_or_default(), self.context.now());
         let seconds = match stay(&no_execute(&node), tolerations) {

@@ -20,7 +20,9 @@ pub const NO_EXECUTE: &str = "NoExecute";
 pub fn stay(taints: &[&Taint], tolerations: &[Toleration]) -> Stay {
     let mut shortest: Option<i64> = None;
     for taint in taints {
-        let Some(toleration) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Stay::No };
+        let Some(toleration) = tolerations.iter().find(|t| tolerates(t, taint)) else {
+            return Stay::No;
+        };
         match toleration.toleration_seconds {
             Some(seconds) if seconds <= 0 => return Stay::No,
             Some(seconds) => shortest = Some(shortest.map_or(seconds, |s| s.min(seconds))),
@@ -55,7 +57,10 @@ mod tests {
             (json!([]), Stay::No),
             (json!([{"key": "a", "operator": "Exists"}]), Stay::No),
             (json!([{"operator": "Exists"}]), Stay::Forever),
-            (json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25}, {"key": "b", "operator": "Exists"}]), Stay::Seconds(25)),
+            (
+                json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25}, {"key": "b", "operator": "Exists"}]),
+                Stay::Seconds(25),
+            ),
             (
                 json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25},
                        {"key": "b", "operator": "Exists", "tolerationSeconds": 5}]),

@@ -44,7 +44,9 @@ impl Cache {
 
     /// A node is gone. Its pods stay counted until they go too.
     pub fn remove_node(&mut self, name: &str) {
-        let Some(info) = self.nodes.get_mut(name) else { return };
+        let Some(info) = self.nodes.get_mut(name) else {
+            return;
+        };
         info.node = None;
         if info.pods.is_empty() {
             self.nodes.remove(name);
@@ -71,7 +73,9 @@ impl Cache {
 
     /// The pod is gone, or has ended.
     pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(place) = self.places.remove(uid) else { return false };
+        let Some(place) = self.places.remove(uid) else {
+            return false;
+        };
         if let Some(info) = self.nodes.get_mut(&place.node) {
             info.remove(uid);
             if info.node.is_none() && info.pods.is_empty() {

@@ -32,7 +32,13 @@ type Filters<'a> = Vec<(&'static str, Box<dyn Filter + 'a>)>;
 
 /// Chooses a node. `nominated` are pods that wait for room made for them and their nodes; `start` is where the search begins,
 /// so that large clusters are searched evenly.
-pub fn schedule(profile: &Profile, cycle: &Cycle<'_>, nominated: &[(String, Arc<PodInfo>)], start: &mut usize, prng: &Prng) -> Outcome {
+pub fn schedule(
+    profile: &Profile,
+    cycle: &Cycle<'_>,
+    nominated: &[(String, Arc<PodInfo>)],
+    start: &mut usize,
+    prng: &Prng,
+) -> Outcome {
     let nodes: Vec<&NodeInfo> = cycle.cache.nodes().collect();
     if nodes.is_empty() {
         return Outcome::NoNodes;
@@ -110,7 +116,9 @@ fn best(profile: &Profile, cycle: &Cycle<'_>, feasible: &[&NodeInfo], prng: &Prn
     }
     let mut totals = vec![0i64; feasible.len()];
     for plugin in profile {
-        let Some(score) = plugin.score(cycle, feasible) else { continue };
+        let Some(score) = plugin.score(cycle, feasible) else {
+            continue;
+        };
         let mut scores: Vec<i64> = feasible.iter().map(|node| score.rate(node)).collect();
         score.normalize(&mut scores);
         for (total, score) in totals.iter_mut().zip(scores) {
@@ -129,8 +137,8 @@ mod tests {
     use crate::cache::Cache;
     use crate::framework::Surroundings;
     use crate::node_info::tests::node;
-    use crate::pod_info::tests::pod;
     use crate::plugins::default_profile;
+    use crate::pod_info::tests::pod;
     use serde_json::json;
 
     /// The chosen node, or the message.

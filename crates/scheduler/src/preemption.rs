@@ -30,7 +30,13 @@ pub enum Outcome {
 }
 
 /// Looks for the node where making room hurts least. The cache is changed for trying, and is as before at the end.
-pub fn find(profile: &Profile, cache: &mut Cache, surroundings: &Surroundings, pod: &PodInfo, refused: &Diagnosis) -> Outcome {
+pub fn find(
+    profile: &Profile,
+    cache: &mut Cache,
+    surroundings: &Surroundings,
+    pod: &PodInfo,
+    refused: &Diagnosis,
+) -> Outcome {
     if let Some(reason) = ineligible(cache, pod) {
         return Outcome::Useless(reason.to_owned());
     }
@@ -71,7 +77,9 @@ fn try_node(
     pod: &PodInfo,
     name: &str,
 ) -> Result<Vec<Arc<PodInfo>>, Vec<Cow<'static, str>>> {
-    let Some(node) = cache.node(name) else { return Err(Vec::new()) };
+    let Some(node) = cache.node(name) else {
+        return Err(Vec::new());
+    };
     let mut lower: Vec<Arc<PodInfo>> = node.pods.values().filter(|p| p.priority() < pod.priority()).cloned().collect();
     if lower.is_empty() {
         return Err(vec!["No preemption victims found for incoming pod".into()]);

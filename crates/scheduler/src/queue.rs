@@ -10,8 +10,8 @@ use stdx::Backoff;
 use tokio::time::Instant;
 
 use crate::framework::{Event, Plugin};
-use crate::pod_info::PodInfo;
 use crate::plugins::scheduling_gates::is_gated;
+use crate::pod_info::PodInfo;
 
 /// The wait after a failed try.
 pub const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
@@ -60,6 +60,8 @@ pub struct Queue {
     entries: HashMap<String, Entry>,
     active: BTreeSet<(Reverse<i32>, u64, String)>,
     backoff: BTreeSet<(Instant, String)>,
+    /// By the instant since when they wait, so that finding the oldest costs nothing.
+    idle: BTreeSet<(Instant, String)>,
     next_order: u64,
     events: u64,
 }
@@ -71,10 +73,19 @@ impl Queue {
         let gated = is_gated(&pod.pod);
         let Some(entry) = self.entries.get_mut(&uid) else {
             self.next_order += 1;
-            let entry =
-                Entry { pod, order: self.next_order, attempts: 0, not_before: None, failure: None, waiting: Waiting::Gated };
+            let entry = Entry {
+                pod,
+                order: self.next_order,
+                attempts: 0,
+                not_before: None,
+                failure: None,
+                waiting: Waiting::Gated,
+            };
             self.entries.insert(uid.clone(), entry);
-            return if gated { () } else { self.activate(&uid) };
+            if !gated {
+                self.activate(&uid);
+            }
+            return;
         };
         let changed = matters(&entry.pod, &pod);
         entry.pod = pod;
@@ -110,14 +121,17 @@ impl Queue {
 
     /// With nothing else to do, a pod whose chances have changed need not wait out its backoff. After an error it must.
     fn early(&self) -> Option<String> {
-        let may = |uid: &String| self.entries.get(uid).is_some_and(|e| matches!(e.failure, Some(Failure::Unschedulable(_))));
+        let may =
+            |uid: &String| self.entries.get(uid).is_some_and(|e| matches!(e.failure, Some(Failure::Unschedulable(_))));
         self.backoff.iter().map(|(_, uid)| uid).find(|uid| may(uid)).cloned()
     }
 
     /// A try has failed. If anything happened during the try the pod may have missed it, so it is tried again soon.
     pub fn fail(&mut self, uid: &str, ticket: Ticket, failure: Failure, now: Instant) {
         let missed = self.events != ticket.0;
-        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
         let due = now + BACKOFF.after(entry.attempts);
         entry.not_before = Some(due);
         let retry = missed || failure == Failure::Error;
@@ -127,6 +141,7 @@ impl Queue {
             self.backoff.insert((due, uid.to_owned()));
         } else {
             entry.waiting = Waiting::Idle(now);
+            self.idle.insert((now, uid.to_owned()));
         }
     }
 
@@ -139,19 +154,16 @@ impl Queue {
             }
             _ => true,
         };
-        let idle = self.entries.iter().filter(|(_, e)| matches!(e.waiting, Waiting::Idle(_)) && helps(e));
-        let woken: Vec<String> = idle.map(|(uid, _)| uid.clone()).collect();
+        let helped = self.idle.iter().filter(|(_, uid)| self.entries.get(uid).is_some_and(helps));
+        let woken: Vec<String> = helped.map(|(_, uid)| uid.clone()).collect();
         woken.iter().for_each(|uid| self.wake(uid, now));
     }
 
     /// When [`Queue::pop`] may have something that it does not have now.
     pub fn next_due(&self) -> Option<Instant> {
         let backoff = self.backoff.first().map(|(due, _)| *due);
-        let idle = self.entries.values().filter_map(|e| match e.waiting {
-            Waiting::Idle(since) => Some(since + MAX_IDLE),
-            _ => None,
-        });
-        idle.chain(backoff).min()
+        let idle = self.idle.first().map(|(since, _)| *since + MAX_IDLE);
+        idle.into_iter().chain(backoff).min()
     }
 
     /// How many pods wait, whatever for.
@@ -169,9 +181,10 @@ impl Queue {
             self.backoff.remove(&(due, uid.clone()));
             self.activate(&uid);
         }
-        let is_old = |e: &Entry| matches!(e.waiting, Waiting::Idle(since) if since + MAX_IDLE <= now);
-        let old: Vec<String> = self.entries.iter().filter(|(_, e)| is_old(e)).map(|(uid, _)| uid.clone()).collect();
-        old.iter().for_each(|uid| self.activate(uid));
+        while let Some((since, uid)) = self.idle.first().filter(|(since, _)| *since + MAX_IDLE <= now).cloned() {
+            self.idle.remove(&(since, uid.clone()));
+            self.activate(&uid);
+        }
     }
 
     fn wake(&mut self, uid: &str, now: Instant) {
@@ -197,7 +210,9 @@ impl Queue {
 
     /// Takes the pod out of the ordered lists, whatever its priority was when it got there.
     fn unlist(&mut self, uid: &str) {
-        let Some(entry) = self.entries.get(uid) else { return };
+        let Some(entry) = self.entries.get(uid) else {
+            return;
+        };
         match entry.waiting {
             Waiting::Active => {
                 let key = (Reverse(entry.pod.priority()), entry.order, uid.to_owned());
@@ -206,7 +221,8 @@ impl Queue {
                 }
             }
             Waiting::Backoff(due) => _ = self.backoff.remove(&(due, uid.to_owned())),
-            Waiting::Gated | Waiting::Idle(_) | Waiting::InFlight => {}
+            Waiting::Idle(since) => _ = self.idle.remove(&(since, uid.to_owned())),
+            Waiting::Gated | Waiting::InFlight => {}
         }
     }
 }

@@ -31,7 +31,9 @@ impl Resources {
     pub fn from_list(list: &BTreeMap<String, Text>) -> Self {
         let mut all = Self::default();
         for (name, text) in list {
-            let Ok(quantity) = Quantity::parse(&text.0) else { continue };
+            let Ok(quantity) = Quantity::parse(&text.0) else {
+                continue;
+            };
             match name.as_str() {
                 "cpu" => all.milli_cpu = quantity.milli(),
                 "memory" => all.memory = quantity.value(),
@@ -88,7 +90,9 @@ pub enum Absent {
 /// What a pod asks a node for: the sum of its containers and sidecars, or what one init container needs while it runs if that
 /// is more, and the overhead of its runtime class. Requests for the pod as a whole replace the sum.
 pub fn pod_requests(pod: &Pod, absent: Absent) -> Resources {
-    let Some(spec) = &pod.spec else { return Resources::default() };
+    let Some(spec) = &pod.spec else {
+        return Resources::default();
+    };
     let mut total = Resources::default();
     for container in &spec.containers {
         total.add(&container_requests(pod, container, absent));

@@ -15,8 +15,8 @@ use crate::cache::Cache;
 use crate::cycle::{self, Outcome};
 use crate::diagnosis::Diagnosis;
 use crate::framework::{Cycle, Event, Plugin, Surroundings};
-use crate::pod_info::PodInfo;
 use crate::plugins::default_profile;
+use crate::pod_info::PodInfo;
 use crate::preemption;
 use crate::queue::{Failure, Queue, Ticket};
 use crate::watches;
@@ -83,7 +83,9 @@ pub async fn run(config: Config) {
     loop {
         let (pod, ticket) = scheduler.next().await;
         // The semaphore is never closed.
-        let Ok(permit) = writes.clone().acquire_owned().await else { return };
+        let Ok(permit) = writes.clone().acquire_owned().await else {
+            return;
+        };
         let decision = scheduler.decide(&pod);
         scheduler.clone().carry_out(pod, ticket, decision, permit);
     }
@@ -206,7 +208,13 @@ impl Scheduler {
         self.happened(Event::PodGone);
     }
 
-    async fn report(&self, pod: &PodInfo, reason: &'static str, message: &str, room: Option<(String, Vec<Arc<PodInfo>>)>) {
+    async fn report(
+        &self,
+        pod: &PodInfo,
+        reason: &'static str,
+        message: &str,
+        room: Option<(String, Vec<Arc<PodInfo>>)>,
+    ) {
         self.events.event(pod.pod.as_ref(), EventType::Warning, "FailedScheduling", message);
         let now = Timestamp::try_from(self.clock.now()).unwrap_or_default();
         let nominated = room.as_ref().map(|(node, _)| node.as_str());
@@ -221,7 +229,9 @@ impl Scheduler {
                     let message = format!("Preempted by pod {} on node {node}", pod.uid());
                     self.events.event(victim.pod.as_ref(), EventType::Normal, "Preempted", message);
                 }
-                Err(error) => tracing::warn!(victim = %victim.pod.name_any(), %error, "preemption failed"),
+                Err(error) => {
+                    tracing::warn!(victim = %victim.pod.name_any(), %error, "preemption failed")
+                }
             }
         }
     }

@@ -26,7 +26,9 @@ pub(crate) async fn start(scheduler: &Arc<Scheduler>) {
     all.of::<Pod>().synced().await;
     let weak = Arc::downgrade(scheduler);
     all.of::<Namespace>().on_change(move |change| {
-        let Some(scheduler) = weak.upgrade() else { return };
+        let Some(scheduler) = weak.upgrade() else {
+            return;
+        };
         let (name, labels) = (change.object().name_any(), change.object().metadata.labels.clone().unwrap_or_default());
         let mut state = scheduler.state();
         match change {
@@ -53,7 +55,9 @@ fn node_changed(scheduler: &Scheduler, change: &Change<Node>) {
         Change::Deleted(node) => scheduler.state().cache.remove_node(&node.name_any()),
         Change::Applied { old, new } => {
             scheduler.state().cache.set_node(new.clone());
-            let Some(old) = old else { return scheduler.happened(Event::NodeAdded) };
+            let Some(old) = old else {
+                return scheduler.happened(Event::NodeAdded);
+            };
             let spec = |n: &Node| n.spec.as_ref().map(|s| (s.taints.clone(), s.unschedulable));
             if spec(old) != spec(new) {
                 scheduler.happened(Event::NodeTaints);

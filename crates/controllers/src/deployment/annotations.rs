@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_set_that_comes_back_remembers_the_revisions_it_had() {
         let mut set = ReplicaSet::default();
-        let mut deployment = ObjectMeta::default();
-        deployment.annotations = Some(BTreeMap::from([("team".into(), "a".into()), (REVISION.into(), "7".into())]));
+        let annotations = BTreeMap::from([("team".into(), "a".into()), (REVISION.into(), "7".into())]);
+        let deployment = ObjectMeta { annotations: Some(annotations), ..Default::default() };
         assert!(renew(&mut set, &deployment, 1));
         assert!(!renew(&mut set, &deployment, 1));
         assert!(renew(&mut set, &deployment, 3));

@@ -120,9 +120,14 @@ mod tests {
     #[test]
     fn percentages_round_as_asked() {
         let percent = |p: &str| IntOrString::String(p.to_owned());
-        for (value, total, up, down) in
-            [("25%", 10, 3, 2), ("25%", 3, 1, 0), ("100%", 7, 7, 7), ("0%", 5, 0, 0), ("50%", 1, 1, 0), ("junk", 4, 0, 0)]
-        {
+        for (value, total, up, down) in [
+            ("25%", 10, 3, 2),
+            ("25%", 3, 1, 0),
+            ("100%", 7, 7, 7),
+            ("0%", 5, 0, 0),
+            ("50%", 1, 1, 0),
+            ("junk", 4, 0, 0),
+        ] {
             assert_eq!(scaled(Some(&percent(value)), total, Round::Up), up, "{value} of {total}");
             assert_eq!(scaled(Some(&percent(value)), total, Round::Down), down, "{value} of {total}");
         }

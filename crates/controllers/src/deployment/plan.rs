@@ -170,7 +170,9 @@ impl<'a> Planner<'a> {
     fn adopt_new_set(&mut self) {
         let revision = self.next_revision();
         let Some(at) = self.new else { return };
-        let Some(set) = self.sets.get_mut(at) else { return };
+        let Some(set) = self.sets.get_mut(at) else {
+            return;
+        };
         let from = sets::size(set);
         let mut changed = annotations::renew(set, &self.deployment.metadata, revision);
         let min_ready = self.deployment.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
@@ -220,7 +222,9 @@ impl<'a> Planner<'a> {
     /// Gives a set a new size, unless it has it; tells whether the size changed.
     fn resize(&mut self, at: usize, size: i32) -> bool {
         let (wanted, max) = (self.wanted, self.max_size());
-        let Some(set) = self.sets.get_mut(at) else { return false };
+        let Some(set) = self.sets.get_mut(at) else {
+            return false;
+        };
         let from = sets::size(set);
         sets::set_size(set, size);
         let noted = annotations::set_sizes(set, wanted, max);
@@ -267,7 +271,8 @@ impl<'a> Planner<'a> {
 
     fn scale_in_proportion(&mut self) {
         let allowed = if self.wanted > 0 { self.max_size() } else { 0 };
-        let mut active: Vec<(usize, ReplicaSet)> = self.sets.iter().cloned().enumerate().filter(|(_, s)| sets::size(s) > 0).collect();
+        let mut active: Vec<(usize, ReplicaSet)> =
+            self.sets.iter().cloned().enumerate().filter(|(_, s)| sets::size(s) > 0).collect();
         let to_add = allowed - active.iter().map(|(_, set)| sets::size(set)).sum::<i32>();
         if to_add >= 0 {
             active.sort_by(|a, b| sets::largest_then_newest(&a.1, &b.1));
@@ -320,7 +325,9 @@ impl<'a> Planner<'a> {
         }
         let mut cleaned = 0;
         for at in self.active_old() {
-            let Some(set) = self.sets.get(at) else { continue };
+            let Some(set) = self.sets.get(at) else {
+                continue;
+            };
             let unhealthy = (sets::size(set) - sets::available(set)).max(0);
             let take = unhealthy.min(budget - cleaned);
             if take > 0 {
@@ -333,7 +340,9 @@ impl<'a> Planner<'a> {
         let mut spare = available - min_available;
         let mut shrunk = 0;
         for at in self.active_old() {
-            let Some(set) = self.sets.get(at) else { continue };
+            let Some(set) = self.sets.get(at) else {
+                continue;
+            };
             let take = sets::size(set).min(spare);
             if take > 0 {
                 let size = sets::size(set) - take;
@@ -357,10 +366,10 @@ impl<'a> Planner<'a> {
             return;
         }
         self.need_new_set();
-        if let Some(new) = self.new {
-            if self.sets.get(new).map(sets::size) != Some(self.wanted) {
-                self.resize(new, self.wanted);
-            }
+        if let Some(new) = self.new
+            && self.sets.get(new).map(sets::size) != Some(self.wanted)
+        {
+            self.resize(new, self.wanted);
         }
         if status::is_complete(self.deployment, &self.status) {
             self.clean_up();
@@ -376,7 +385,9 @@ impl<'a> Planner<'a> {
     /// Forgets the oldest revisions beyond the history limit.
     fn clean_up(&mut self) {
         let limit = self.deployment.spec.as_ref().and_then(|s| s.revision_history_limit);
-        let Some(limit) = limit.filter(|l| *l != i32::MAX) else { return };
+        let Some(limit) = limit.filter(|l| *l != i32::MAX) else {
+            return;
+        };
         let mut old: Vec<(usize, &ReplicaSet)> =
             self.old().filter(|(_, set)| set.metadata.deletion_timestamp.is_none()).collect();
         let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));

@@ -142,8 +142,12 @@ pub(super) fn deadline(deployment: &Deployment) -> Option<SignedDuration> {
 }
 
 fn is_overdue(deployment: &Deployment, list: &conditions::Conditions, now: Timestamp) -> bool {
-    let Some(deadline) = deadline(deployment) else { return false };
-    let Some(condition) = conditions::get(list, PROGRESSING) else { return false };
+    let Some(deadline) = deadline(deployment) else {
+        return false;
+    };
+    let Some(condition) = conditions::get(list, PROGRESSING) else {
+        return false;
+    };
     match condition.reason.as_deref() {
         Some(NEW_SET_AVAILABLE) => false,
         Some(TIMED_OUT) => true,

@@ -63,7 +63,9 @@ pub async fn run(context: Context) {
 fn watch(controller: &Arc<Controller>) {
     let weak = Arc::downgrade(controller);
     controller.deployments.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         controller.queue.add(ObjectKey::of(change.object().as_ref()));
     });
     let weak = Arc::downgrade(controller);
@@ -74,7 +76,9 @@ fn watch(controller: &Arc<Controller>) {
     });
     let weak = Arc::downgrade(controller);
     controller.pods.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         let pod = change.object();
         // A deployment that recreates waits for the end of its last old pod.
         if matches!(change, Change::Deleted(_)) || pods::is_terminal(pod) {
@@ -109,9 +113,13 @@ impl Controller {
     }
 
     fn pod_ended(&self, pod: &Pod) {
-        let Some(reference) = controller_of(&pod.metadata).filter(|r| r.kind == "ReplicaSet") else { return };
+        let Some(reference) = controller_of(&pod.metadata).filter(|r| r.kind == "ReplicaSet") else {
+            return;
+        };
         let key = ObjectKey::new(pod.namespace().unwrap_or_default(), &reference.name);
-        let Some(key) = self.sets.get(&key).as_deref().and_then(owner_of) else { return };
+        let Some(key) = self.sets.get(&key).as_deref().and_then(owner_of) else {
+            return;
+        };
         let recreates = |d: &Deployment| {
             let strategy = d.spec.as_ref().and_then(|s| s.strategy.as_ref());
             strategy.and_then(|s| s.type_.as_deref()) == Some("Recreate")
@@ -122,7 +130,9 @@ impl Controller {
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<(), Error> {
-        let Some(deployment) = self.deployments.get(key) else { return Ok(()) };
+        let Some(deployment) = self.deployments.get(key) else {
+            return Ok(());
+        };
         let Some(selector) = selector(&deployment) else {
             let message = "This deployment is selecting all pods. A non-empty selector is required.";
             self.context.events.event(deployment.as_ref(), EventType::Warning, "SelectingAll", message);
@@ -150,7 +160,9 @@ impl Controller {
         for set in self.sets.list_in(&deployment.namespace().unwrap_or_default()) {
             match judge(&deployment.metadata, &set.metadata, selector.matches(set.labels())) {
                 Claim::Keep => own.push(set),
-                Claim::Release => release(&self.context.client, set.as_ref(), &deployment.uid().unwrap_or_default()).await?,
+                Claim::Release => {
+                    release(&self.context.client, set.as_ref(), &deployment.uid().unwrap_or_default()).await?
+                }
                 Claim::Adopt => {
                     confirmed = confirmed || self.is_alive(deployment).await?;
                     if confirmed {
@@ -171,7 +183,9 @@ impl Controller {
 
     fn pods_of(&self, sets: &[Arc<ReplicaSet>]) -> BTreeMap<String, usize> {
         let mut counts: BTreeMap<String, usize> = sets.iter().filter_map(|s| s.uid()).map(|uid| (uid, 0)).collect();
-        let Some(namespace) = sets.first().and_then(|s| s.namespace()) else { return counts };
+        let Some(namespace) = sets.first().and_then(|s| s.namespace()) else {
+            return counts;
+        };
         for pod in self.pods.list_in(&namespace).iter().filter(|pod| !pods::is_terminal(pod)) {
             let owner = controller_of(&pod.metadata).map(|r| r.uid.as_str()).unwrap_or_default();
             if let Some(count) = counts.get_mut(owner) {
@@ -197,14 +211,16 @@ impl Controller {
             Action::Delete(set) => {
                 let exactly_it = Preconditions { uid: set.uid(), resource_version: set.resource_version() };
                 let params = DeleteParams { preconditions: Some(exactly_it), ..DeleteParams::background() };
-                gone_is_fine(sets.delete(&set.name_any(), &params).await).map_err(failed("removing a replica set", key))?;
+                gone_is_fine(sets.delete(&set.name_any(), &params).await)
+                    .map_err(failed("removing a replica set", key))?;
             }
             Action::SetRevision(revision) => {
                 let patch = json!({ "metadata": { "annotations": { REVISION: revision } } });
                 let patched =
                     self.api(deployment).patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
                 // The status written next builds on this version.
-                deployment.metadata.resource_version = patched.map_err(failed("noting the revision", key))?.resource_version();
+                deployment.metadata.resource_version =
+                    patched.map_err(failed("noting the revision", key))?.resource_version();
             }
             Action::UpdateStatus(status) => self.write_status(key, deployment, *status).await?,
         }
@@ -212,9 +228,15 @@ impl Controller {
     }
 
     /// Refused if somebody else has written the deployment since it was read: conditions are a list, and theirs would be lost.
-    async fn write_status(&self, key: &ObjectKey, deployment: &Deployment, status: DeploymentStatus) -> Result<(), Error> {
+    async fn write_status(
+        &self,
+        key: &ObjectKey,
+        deployment: &Deployment,
+        status: DeploymentStatus,
+    ) -> Result<(), Error> {
         let patch = json!({ "metadata": { "resourceVersion": deployment.resource_version() }, "status": status });
-        let written = self.api(deployment).patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        let written =
+            self.api(deployment).patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         gone_is_fine(written).map_err(failed("writing the status", key))
     }
 
@@ -227,7 +249,13 @@ impl Controller {
         self.context.events.event(deployment, EventType::Normal, "ScalingReplicaSet", message);
     }
 
-    async fn create(&self, key: &ObjectKey, deployment: &Deployment, api: &Api<ReplicaSet>, set: ReplicaSet) -> Result<Next, Error> {
+    async fn create(
+        &self,
+        key: &ObjectKey,
+        deployment: &Deployment,
+        api: &Api<ReplicaSet>,
+        set: ReplicaSet,
+    ) -> Result<Next, Error> {
         let error = match api.create(&PostParams::default(), &set).await {
             Ok(_) => {
                 self.tell_scaled(deployment, &set.name_any(), 0, sets::size(&set));

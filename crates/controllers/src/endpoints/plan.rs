@@ -63,7 +63,9 @@ pub fn plan(seen: &Observed<'_>) -> Option<Endpoints> {
 }
 
 /// Ports in an order of their own, so that equal sets of ports compare equal.
-type Ports = BTreeMap<(String, i32, String), EndpointPort>;
+type Ports = BTreeMap<PortKey, EndpointPort>;
+/// Name, number, protocol.
+type PortKey = (String, i32, String);
 
 #[derive(Default)]
 struct Addresses {
@@ -77,24 +79,28 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let service_ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
     let publish = services::publishes_not_ready(service);
     let terminating = if publish { Terminating::Include } else { Terminating::Exclude };
-    let mut groups: BTreeMap<Vec<(String, i32, String)>, (Ports, Addresses)> = BTreeMap::new();
+    let mut groups: BTreeMap<Vec<PortKey>, (Ports, Addresses)> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| services::is_listed(pod, terminating)) {
-        let Some(address) = address(service, pod) else { continue };
+        let Some(address) = address(service, pod) else {
+            continue;
+        };
         let mut ports = Ports::new();
         for port in service_ports {
-            let Some(number) = services::port_of(pod, port) else { continue };
+            let Some(number) = services::port_of(pod, port) else {
+                continue;
+            };
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
             let name = port.name.clone().filter(|n| !n.is_empty());
             let key = (name.clone().unwrap_or_default(), number, protocol.clone());
-            let port = EndpointPort { name, port: number, protocol: Some(protocol), app_protocol: port.app_protocol.clone() };
+            let port =
+                EndpointPort { name, port: number, protocol: Some(protocol), app_protocol: port.app_protocol.clone() };
             ports.insert(key, port);
         }
         let portless_is_fine = service_ports.is_empty() && services::is_headless(service);
         if ports.is_empty() && !portless_is_fine {
             continue;
         }
-        let (_, group) =
-            groups.entry(ports.keys().cloned().collect()).or_insert_with(|| (ports, Addresses::default()));
+        let (_, group) = groups.entry(ports.keys().cloned().collect()).or_insert_with(|| (ports, Addresses::default()));
         let list = if publish || pods::is_ready(pod) { &mut group.ready } else { &mut group.not_ready };
         list.insert((address.ip.clone(), pod.metadata.uid.clone().unwrap_or_default()), address);
     }
@@ -167,7 +173,8 @@ mod tests {
     #[test]
     fn ready_and_unready_addresses_are_told_apart_and_the_plan_settles() {
         let s = service();
-        let texts = ["b ip=10.0.0.2 ready=5", "a ip=10.0.0.1 ready=5", "c ip=10.0.0.3", "d ip=10.0.0.4 deleting ready=1", "e"];
+        let texts =
+            ["b ip=10.0.0.2 ready=5", "a ip=10.0.0.1 ready=5", "c ip=10.0.0.3", "d ip=10.0.0.4 deleting ready=1", "e"];
         let e = planned(&s, &texts, None).unwrap();
         let subset = &e.subsets.as_ref().unwrap()[0];
         let ips = |list: &Option<Vec<EndpointAddress>>| list.iter().flatten().map(|a| a.ip.clone()).collect::<Vec<_>>();
@@ -181,10 +188,12 @@ mod tests {
 
     #[test]
     fn too_many_addresses_are_cut_with_the_ready_ones_first() {
-        let texts: Vec<String> = (0..1100).map(|i| {
-            let ready = if i >= 200 { "ready=5" } else { "" };
-            format!("p{i} ip=10.0.{}.{} {ready}", i / 250, i % 250)
-        }).collect();
+        let texts: Vec<String> = (0..1100)
+            .map(|i| {
+                let ready = if i >= 200 { "ready=5" } else { "" };
+                format!("p{i} ip=10.0.{}.{} {ready}", i / 250, i % 250)
+            })
+            .collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let e = planned(&service(), &texts, None).unwrap();
         let subset = &e.subsets.as_ref().unwrap()[0];

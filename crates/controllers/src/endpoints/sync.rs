@@ -55,19 +55,25 @@ pub async fn run(context: Context) {
 fn watch(controller: &Arc<Controller>) {
     let weak = Arc::downgrade(controller);
     controller.services.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         controller.queue.add(ObjectKey::of(change.object().as_ref()));
     });
     let weak = Arc::downgrade(controller);
     controller.pods.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         if pod_matters(change) {
             services_of(change, &controller.services).into_iter().for_each(|key| controller.queue.add(key));
         }
     });
     let weak = Arc::downgrade(controller);
     controller.endpoints.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         // Deleted by somebody while the service is still there: made again.
         if let Change::Deleted(gone) = change {
             controller.queue.add(ObjectKey::of(gone.as_ref()));
@@ -89,11 +95,16 @@ impl Controller {
             }
             return Ok(());
         };
-        let Some(selector) = services::pod_selector(&service) else { return Ok(()) };
-        let pods: Vec<_> = self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
+        let Some(selector) = services::pod_selector(&service) else {
+            return Ok(());
+        };
+        let pods: Vec<_> =
+            self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
         let trigger = self.triggers.next(key, &service, &pods);
         let seen = Observed { service: &service, pods: &pods, current: current.as_deref(), trigger };
-        let Some(wanted) = plan::plan(&seen) else { return Ok(()) };
+        let Some(wanted) = plan::plan(&seen) else {
+            return Ok(());
+        };
         let written = match &current {
             Some(_) => api.replace(&key.name, &PostParams::default(), &wanted).await,
             None => api.create(&PostParams::default(), &wanted).await,

@@ -108,7 +108,13 @@ pub fn plan(seen: &Observed<'_>) -> Vec<Action> {
 }
 
 /// Brings the slices of one group to the wanted endpoints.
-fn reconcile(seen: &Observed<'_>, family: Family, wanted: Desired, slices: Vec<Arc<EndpointSlice>>, actions: &mut Vec<Action>) {
+fn reconcile(
+    seen: &Observed<'_>,
+    family: Family,
+    wanted: Desired,
+    slices: Vec<Arc<EndpointSlice>>,
+    actions: &mut Vec<Action>,
+) {
     let Desired { ports, endpoints: mut missing } = wanted;
     let is_placeholder = missing.is_empty();
     let mut kept: Vec<(Arc<EndpointSlice>, Vec<Endpoint>, bool)> = Vec::new();

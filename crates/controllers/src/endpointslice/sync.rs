@@ -64,7 +64,9 @@ pub async fn run(context: Context) {
 fn watch(controller: &Arc<Controller>) {
     let weak = Arc::downgrade(controller);
     controller.services.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         let key = ObjectKey::of(change.object().as_ref());
         if matches!(change, Change::Deleted(_)) {
             controller.tracker.forget(&key);
@@ -74,14 +76,18 @@ fn watch(controller: &Arc<Controller>) {
     });
     let weak = Arc::downgrade(controller);
     controller.pods.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         if pod_matters(change) {
             services_of(change, &controller.services).into_iter().for_each(|key| controller.queue.add(key));
         }
     });
     let weak = Arc::downgrade(controller);
     controller.slices.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         if let Some(key) = service_key(change.object()) {
             if let Change::Deleted(slice) = change {
                 controller.tracker.saw_deletion(&key, slice);
@@ -93,7 +99,9 @@ fn watch(controller: &Arc<Controller>) {
 
 /// Whether a change of a pod can change endpoints at all: most status updates cannot.
 pub(crate) fn pod_matters(change: &Change<Pod>) -> bool {
-    let Change::Applied { old: Some(old), new } = change else { return true };
+    let Change::Applied { old: Some(old), new } = change else {
+        return true;
+    };
     let facts = |pod: &Pod| {
         let spec = pod.spec.as_ref();
         (
@@ -126,13 +134,19 @@ pub(crate) fn services_of(change: &Change<Pod>, services: &Informer<Service>) ->
 fn service_key(slice: &EndpointSlice) -> Option<ObjectKey> {
     let labels = slice.metadata.labels.as_ref()?;
     let ours = labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER);
-    ours.then(|| labels.get(SERVICE_NAME)).flatten().map(|name| ObjectKey::new(slice.namespace().unwrap_or_default(), name))
+    ours.then(|| labels.get(SERVICE_NAME))
+        .flatten()
+        .map(|name| ObjectKey::new(slice.namespace().unwrap_or_default(), name))
 }
 
 impl Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), Error> {
-        let Some(service) = self.services.get(key) else { return Ok(()) };
-        let Some(selector) = services::pod_selector(&service) else { return Ok(()) };
+        let Some(service) = self.services.get(key) else {
+            return Ok(());
+        };
+        let Some(selector) = services::pod_selector(&service) else {
+            return Ok(());
+        };
         let of_service = |slice: &Arc<EndpointSlice>| service_key(slice).as_ref() == Some(key);
         let slices: Vec<_> = self.slices.list_in(&key.namespace).into_iter().filter(of_service).collect();
         if self.tracker.is_stale(key, &slices) {
@@ -140,7 +154,8 @@ impl Controller {
             return Ok(());
         }
         let slices: Vec<_> = slices.into_iter().filter(|s| s.metadata.deletion_timestamp.is_none()).collect();
-        let pods: Vec<_> = self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
+        let pods: Vec<_> =
+            self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
         let names: BTreeMap<&str, ()> = pods.iter().map(|p| (pods::node(p), ())).collect();
         let node = |name: &str| Some((name.to_owned(), self.nodes.get(&ObjectKey::new("", name))?));
         let nodes: HashMap<String, Arc<Node>> = names.into_keys().filter_map(node).collect();
@@ -152,7 +167,12 @@ impl Controller {
                     return Ok(());
                 }
                 let message = format!("Error updating Endpoint Slices for Service {key}: {}", message_of(&error));
-                self.context.events.event(service.as_ref(), EventType::Warning, "FailedToUpdateEndpointSlices", message);
+                self.context.events.event(
+                    service.as_ref(),
+                    EventType::Warning,
+                    "FailedToUpdateEndpointSlices",
+                    message,
+                );
                 return Err(Error::Request { doing: "writing the slices", key: key.clone(), source: Box::new(error) });
             }
         }

@@ -33,7 +33,9 @@ impl Tracker {
     /// Whether the cache lags behind what was written.
     pub(super) fn is_stale(&self, service: &ObjectKey, cached: &[Arc<EndpointSlice>]) -> bool {
         let all = self.lock();
-        let Some(written) = all.get(service) else { return false };
+        let Some(written) = all.get(service) else {
+            return false;
+        };
         written.iter().any(|(uid, generation)| {
             let shown = cached.iter().find(|s| s.metadata.uid.as_ref() == Some(uid));
             let shown = shown.map(|s| s.metadata.generation.unwrap_or(0));

@@ -67,7 +67,9 @@ impl Graph {
 
     /// What an object owns.
     pub fn dependents(&self, uid: &str) -> Vec<Node> {
-        let Some(node) = self.nodes.get(uid) else { return Vec::new() };
+        let Some(node) = self.nodes.get(uid) else {
+            return Vec::new();
+        };
         node.dependents.iter().filter_map(|d| self.nodes.get(d)).cloned().collect()
     }
 
@@ -108,7 +110,9 @@ impl Graph {
     /// A watch, or a look at the server, shows that an object is gone.
     pub fn remove(&mut self, uid: &str) -> Work {
         let mut work = Work::default();
-        let Some(node) = self.nodes.remove(uid) else { return work };
+        let Some(node) = self.nodes.remove(uid) else {
+            return work;
+        };
         for owner in &node.owners {
             self.unlink(uid, &owner.uid, &mut work);
         }
@@ -131,8 +135,8 @@ impl Graph {
             if before.is_none() && known.waits_for_dependents {
                 work.look_at.insert(uid.to_owned());
             }
-            let unblocked =
-                before.is_some_and(|b| b.block_owner_deletion == Some(true)) && owner.block_owner_deletion != Some(true);
+            let unblocked = before.is_some_and(|b| b.block_owner_deletion == Some(true))
+                && owner.block_owner_deletion != Some(true);
             if unblocked && known.waits_for_dependents {
                 work.look_at.insert(owner.uid.clone());
             }
@@ -140,7 +144,9 @@ impl Graph {
     }
 
     fn unlink(&mut self, uid: &str, owner: &str, work: &mut Work) {
-        let Some(node) = self.nodes.get_mut(owner) else { return };
+        let Some(node) = self.nodes.get_mut(owner) else {
+            return;
+        };
         node.dependents.remove(uid);
         if node.waits_for_dependents {
             work.look_at.insert(owner.to_owned());

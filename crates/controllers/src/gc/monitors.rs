@@ -71,7 +71,9 @@ async fn watch(collector: Arc<Collector>, known: Known) {
                 collector.gone(&uid);
                 collector.kinds_may_have_changed(&known);
             }
-            Err(error) => tracing::debug!(resource = %known.resource.plural, %error, "watch interrupted"),
+            Err(error) => {
+                tracing::debug!(resource = %known.resource.plural, %error, "watch interrupted")
+            }
         }
     }
 }

@@ -144,7 +144,9 @@ impl Collector {
     }
 
     async fn look(&self, uid: &str) -> Result<(), Error> {
-        let Some(node) = self.graph().get(uid).cloned() else { return Ok(()) };
+        let Some(node) = self.graph().get(uid).cloned() else {
+            return Ok(());
+        };
         if node.is_leaving && !node.waits_for_dependents {
             return Ok(());
         }
@@ -198,7 +200,9 @@ impl Collector {
             name: reference.name.clone(),
             uid: reference.uid.clone(),
         };
-        let Some(live) = self.live(&identity).await? else { return Ok(Some(Owner::Absent)) };
+        let Some(live) = self.live(&identity).await? else {
+            return Ok(Some(Owner::Absent));
+        };
         let waits = live.deletion_timestamp.is_some() && live.finalizers.iter().flatten().any(|f| f == FOREGROUND);
         let blocks = reference.block_owner_deletion == Some(true);
         Ok(Some(if waits && blocks { Owner::Waiting } else { Owner::Solid }))
@@ -207,9 +211,8 @@ impl Collector {
     /// An owner that waits goes when no dependent blocks it; until then its dependents are looked at.
     async fn release_if_alone(&self, node: &Node, live: &ObjectMeta) -> Result<(), Error> {
         let dependents = self.graph().dependents(&node.identity.uid);
-        let blocks = |d: &&Node| {
-            d.owners.iter().any(|r| r.uid == node.identity.uid && r.block_owner_deletion == Some(true))
-        };
+        let blocks =
+            |d: &&Node| d.owners.iter().any(|r| r.uid == node.identity.uid && r.block_owner_deletion == Some(true));
         let blocking: Vec<&Node> = dependents.iter().filter(blocks).collect();
         if blocking.is_empty() {
             return self.remove_finalizer(&node.identity, live, FOREGROUND).await;
@@ -221,7 +224,9 @@ impl Collector {
     }
 
     async fn make_orphans(&self, uid: &str) -> Result<(), Error> {
-        let Some(node) = self.graph().get(uid).cloned() else { return Ok(()) };
+        let Some(node) = self.graph().get(uid).cloned() else {
+            return Ok(());
+        };
         let dependents = self.graph().dependents(uid);
         for dependent in dependents {
             if let Some(live) = self.live(&dependent.identity).await? {
@@ -259,7 +264,12 @@ impl Collector {
     }
 
     /// A merge patch, which all kinds take; its version makes sure that no change in between is lost.
-    async fn patch(&self, identity: &Identity, live: &ObjectMeta, mut metadata: serde_json::Value) -> Result<(), Error> {
+    async fn patch(
+        &self,
+        identity: &Identity,
+        live: &ObjectMeta,
+        mut metadata: serde_json::Value,
+    ) -> Result<(), Error> {
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("uid".to_owned(), json!(live.uid));
             metadata.insert("resourceVersion".to_owned(), json!(live.resource_version));
@@ -269,10 +279,18 @@ impl Collector {
         gone_is_fine(written).map_err(failed("patching", identity))
     }
 
-    async fn delete(&self, identity: &Identity, version: Option<String>, policy: PropagationPolicy) -> Result<(), Error> {
+    async fn delete(
+        &self,
+        identity: &Identity,
+        version: Option<String>,
+        policy: PropagationPolicy,
+    ) -> Result<(), Error> {
         let exactly_it = Preconditions { uid: Some(identity.uid.clone()), resource_version: version };
-        let params =
-            DeleteParams { preconditions: Some(exactly_it), propagation_policy: Some(policy), ..DeleteParams::default() };
+        let params = DeleteParams {
+            preconditions: Some(exactly_it),
+            propagation_policy: Some(policy),
+            ..DeleteParams::default()
+        };
         match self.api(identity)?.delete(&identity.name, &params).await {
             Err(error) if is_not_found(&error) => {
                 self.gone(&identity.uid);

@@ -86,7 +86,8 @@ fn trouble(type_: &str, found: &Found) -> Option<(&'static str, String)> {
         }
         "NamespaceContentRemaining" => {
             let list = listed(&found.remaining, "has");
-            (!list.is_empty()).then(|| ("SomeResourcesRemain", format!("Some resources are remaining: {}", list.join(", "))))
+            (!list.is_empty())
+                .then(|| ("SomeResourcesRemain", format!("Some resources are remaining: {}", list.join(", "))))
         }
         "NamespaceFinalizersRemaining" => {
             let list = listed(&found.finalizers, "in");

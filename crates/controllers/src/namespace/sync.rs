@@ -43,17 +43,18 @@ pub async fn run(context: Context) {
     let queue: WorkQueue<String> = WorkQueue::with_retry(RETRY);
     let work = queue.clone();
     namespaces.on_change(move |change| {
-        if let Change::Applied { new, .. } = change {
-            if new.metadata.deletion_timestamp.is_some() {
-                work.add(new.metadata.name.clone().unwrap_or_default());
-            }
+        if let Change::Applied { new, .. } = change
+            && new.metadata.deletion_timestamp.is_some()
+        {
+            work.add(new.metadata.name.clone().unwrap_or_default());
         }
     });
     let (work, known) = (queue.clone(), namespaces.clone());
     pods.on_change(move |change| {
         let Change::Deleted(pod) = change else { return };
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let leaves = known.get(&ObjectKey::new("", namespace.as_str())).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
+        let leaves =
+            known.get(&ObjectKey::new("", namespace.as_str())).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
         if leaves {
             work.add(namespace);
         }
@@ -76,7 +77,9 @@ impl Controller {
         }
         // Live, because the pass before this one has changed it.
         let api: Api<Namespace> = Api::all(self.context.client.clone());
-        let Some(namespace) = api.get_opt(name).await.map_err(failed("reading"))? else { return Ok(()) };
+        let Some(namespace) = api.get_opt(name).await.map_err(failed("reading"))? else {
+            return Ok(());
+        };
         if namespace.metadata.deletion_timestamp.is_none() || !has_finalizer(&namespace) {
             return Ok(());
         }
@@ -103,7 +106,11 @@ impl Controller {
             .body(body)
             .map_err(|e| encode(e.into()))?;
         let written = self.context.client.request::<Namespace>(request).await;
-        gone_is_fine(written).map_err(|e| Error::Request { doing: "finalizing", name: name.to_owned(), source: Box::new(e) })
+        gone_is_fine(written).map_err(|e| Error::Request {
+            doing: "finalizing",
+            name: name.to_owned(),
+            source: Box::new(e),
+        })
     }
 }
 

@@ -59,7 +59,9 @@ pub async fn run(context: Context) {
     controller.leases.synced().await;
     let weak = Arc::downgrade(&controller);
     controller.nodes.on_change(move |change| {
-        let Some(controller) = weak.upgrade() else { return };
+        let Some(controller) = weak.upgrade() else {
+            return;
+        };
         let name = change.object().name_any();
         if matches!(change, Change::Deleted(_)) {
             controller.health.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
@@ -84,7 +86,9 @@ async fn tick(controller: Arc<Controller>) {
 
 impl Controller {
     async fn sync(&self, name: &str) -> Result<(), Error> {
-        let Some(node) = self.nodes.get(&ObjectKey::new("", name)) else { return Ok(()) };
+        let Some(node) = self.nodes.get(&ObjectKey::new("", name)) else {
+            return Ok(());
+        };
         let now = self.context.now();
         let lease = self.leases.get(&ObjectKey::new("kube-node-lease", name));
         let health = {
@@ -94,15 +98,15 @@ impl Controller {
             next
         };
         let mut node = node.as_ref().clone();
-        if health.is_silent(&node, now) {
-            if let Some(conditions) = plan::silent_conditions(&node, now) {
-                let message = format!("Node {name} status is now: NodeNotReady");
-                self.context.events.event(&node, EventType::Normal, "NodeNotReady", message);
-                let patch = json!({ "metadata": { "uid": node.uid() }, "status": { "conditions": conditions } });
-                let api: Api<Node> = Api::all(self.context.client.clone());
-                let written = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await;
-                node = written.map_err(failed("writing the status of", name))?;
-            }
+        if health.is_silent(&node, now)
+            && let Some(conditions) = plan::silent_conditions(&node, now)
+        {
+            let message = format!("Node {name} status is now: NodeNotReady");
+            self.context.events.event(&node, EventType::Normal, "NodeNotReady", message);
+            let patch = json!({ "metadata": { "uid": node.uid() }, "status": { "conditions": conditions } });
+            let api: Api<Node> = Api::all(self.context.client.clone());
+            let written = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await;
+            node = written.map_err(failed("writing the status of", name))?;
         }
         self.taint(name, &node).await?;
         if plan::ready(&node).is_some_and(|c| c.status != "True") {
@@ -113,7 +117,9 @@ impl Controller {
 
     async fn taint(&self, name: &str, node: &Node) -> Result<(), Error> {
         let now = self.context.now();
-        let Some(mut taints) = plan::taints(node, self.evictions(node), now) else { return Ok(()) };
+        let Some(mut taints) = plan::taints(node, self.evictions(node), now) else {
+            return Ok(());
+        };
         if plan::starts_evicting(node, &taints) && !self.take_turn() {
             match plan::taints(node, Evictions::Later, now) {
                 Some(others) => taints = others,
@@ -123,7 +129,8 @@ impl Controller {
         // Taints are one atomic list: the version makes sure that nobody's change in between is lost.
         let patch = json!({ "metadata": { "resourceVersion": node.resource_version() }, "spec": { "taints": taints } });
         let api: Api<Node> = Api::all(self.context.client.clone());
-        gone_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await).map_err(failed("tainting", name))
+        gone_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await)
+            .map_err(failed("tainting", name))
     }
 
     fn evictions(&self, node: &Node) -> Evictions {
@@ -143,9 +150,11 @@ impl Controller {
 
     /// Pods of a node that is not ready take no traffic.
     async fn mark_pods(&self, name: &str) -> Result<(), Error> {
-        let ready: Vec<_> = self.pods.list().into_iter().filter(|p| pods::node(p) == name && pods::is_ready(p)).collect();
+        let ready: Vec<_> =
+            self.pods.list().into_iter().filter(|p| pods::node(p) == name && pods::is_ready(p)).collect();
         for pod in ready {
-            let condition = json!({ "type": "Ready", "status": "False", "lastTransitionTime": time(self.context.now()) });
+            let condition =
+                json!({ "type": "Ready", "status": "False", "lastTransitionTime": time(self.context.now()) });
             let patch = json!({ "metadata": { "uid": pod.uid() }, "status": { "conditions": [condition] } });
             let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace().unwrap_or_default());
             let written = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;

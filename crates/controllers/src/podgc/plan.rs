@@ -36,7 +36,8 @@ pub enum Cause {
 
 /// The pods to remove; each only once.
 pub fn plan(seen: &Observed<'_>) -> Vec<(Arc<Pod>, Cause)> {
-    let out_of_service: BTreeSet<&str> = seen.nodes.iter().filter(|n| is_out_of_service(n)).filter_map(|n| n.metadata.name.as_deref()).collect();
+    let out_of_service: BTreeSet<&str> =
+        seen.nodes.iter().filter(|n| is_out_of_service(n)).filter_map(|n| n.metadata.name.as_deref()).collect();
     let mut ended: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| pods::is_terminal(p)).collect();
     let surplus = ended.len().saturating_sub(TERMINATED_THRESHOLD);
     // Evicted pods first: they tell the least.
@@ -74,10 +75,11 @@ mod tests {
 
     #[test]
     fn only_pods_that_nobody_looks_after_go() {
-        let pods: Vec<Arc<Pod>> = ["a node=here ready=1", "b node=gone ready=1", "c deleting", "d", "e node=here deleting"]
-            .iter()
-            .map(|t| Arc::new(pod(t)))
-            .collect();
+        let pods: Vec<Arc<Pod>> =
+            ["a node=here ready=1", "b node=gone ready=1", "c deleting", "d", "e node=here deleting"]
+                .iter()
+                .map(|t| Arc::new(pod(t)))
+                .collect();
         let gone = BTreeSet::from(["gone".to_owned()]);
         let planned = plan(&Observed { pods: &pods, nodes: &[], gone: &gone });
         let told: Vec<_> = planned.iter().map(|(p, c)| (p.metadata.name.as_deref().unwrap(), *c)).collect();

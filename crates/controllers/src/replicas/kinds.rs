@@ -105,7 +105,9 @@ impl Replicator for ReplicaSet {
     }
 
     fn status(&self) -> Status {
-        let Some(s) = &self.status else { return Status::default() };
+        let Some(s) = &self.status else {
+            return Status::default();
+        };
         Status {
             replicas: s.replicas,
             fully_labeled: s.fully_labeled_replicas.unwrap_or(0),
@@ -150,7 +152,9 @@ impl Replicator for ReplicationController {
     }
 
     fn status(&self) -> Status {
-        let Some(s) = &self.status else { return Status::default() };
+        let Some(s) = &self.status else {
+            return Status::default();
+        };
         Status {
             replicas: s.replicas,
             fully_labeled: s.fully_labeled_replicas.unwrap_or(0),

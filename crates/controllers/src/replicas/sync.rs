@@ -62,7 +62,9 @@ pub(super) async fn run<R: Replicator>(context: Context, what: &'static str) {
 fn watch<R: Replicator>(controller: &Arc<Controller<R>>) {
     let of_owners = Arc::downgrade(controller);
     controller.owners.on_change(move |change| {
-        let Some(controller) = of_owners.upgrade() else { return };
+        let Some(controller) = of_owners.upgrade() else {
+            return;
+        };
         let key = ObjectKey::of(change.object().as_ref());
         if matches!(change, Change::Deleted(_)) {
             controller.expectations.forget(&key);
@@ -176,7 +178,9 @@ impl<R: Replicator> Controller<R> {
             }
             match verdict {
                 Claim::Keep => active.push(pod),
-                Claim::Release => release(&self.context.client, pod.as_ref(), owner.meta().uid.as_deref().unwrap_or_default()).await?,
+                Claim::Release => {
+                    release(&self.context.client, pod.as_ref(), owner.meta().uid.as_deref().unwrap_or_default()).await?
+                }
                 Claim::Adopt => {
                     confirmed = confirmed || self.is_alive(owner).await?;
                     if confirmed {
@@ -222,7 +226,9 @@ impl<R: Replicator> Controller<R> {
     }
 
     async fn create(&self, key: &ObjectKey, owner: &R, count: usize) -> Result<(), String> {
-        let Some(template) = owner.template() else { return Err("the pod template is missing".to_owned()) };
+        let Some(template) = owner.template() else {
+            return Err("the pod template is missing".to_owned());
+        };
         self.expectations.expect(key, count, []);
         let pod = pods::from_template(template, &key.namespace, &controller_ref(owner));
         let (mut started, mut batch) = (0, FIRST_BATCH);
@@ -253,7 +259,12 @@ impl<R: Replicator> Controller<R> {
                     return Ok(());
                 }
                 let message = message_of(&error);
-                self.context.events.event(owner, EventType::Warning, "FailedCreate", format!("Error creating: {message}"));
+                self.context.events.event(
+                    owner,
+                    EventType::Warning,
+                    "FailedCreate",
+                    format!("Error creating: {message}"),
+                );
                 Err(message)
             }
         }
@@ -283,7 +294,12 @@ impl<R: Replicator> Controller<R> {
                     return Ok(());
                 }
                 let message = message_of(&error);
-                self.context.events.event(owner, EventType::Warning, "FailedDelete", format!("Error deleting: {message}"));
+                self.context.events.event(
+                    owner,
+                    EventType::Warning,
+                    "FailedDelete",
+                    format!("Error deleting: {message}"),
+                );
                 Err(message)
             }
         }

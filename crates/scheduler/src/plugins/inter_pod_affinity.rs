@@ -62,7 +62,9 @@ impl Plugin for InterPodAffinity {
         for node in cycle.cache.nodes() {
             for other in node.pods.values() {
                 let mut add = |term: &Term, about: &PodInfo, weight: i64| {
-                    if let Some(value) = node.label(&term.topology_key).filter(|_| cycle.surroundings.matches(term, about)) {
+                    if let Some(value) =
+                        node.label(&term.topology_key).filter(|_| cycle.surroundings.matches(term, about))
+                    {
                         *places.entry((term.topology_key.clone(), value.to_owned())).or_default() += weight;
                     }
                 };
@@ -99,7 +101,8 @@ impl Filtering<'_> {
             for term in self.pod.anti_affinity.iter().filter(|t| cycle.surroundings.matches(t, other)) {
                 add(&mut self.repelling, term);
             }
-            let all = !self.pod.affinity.is_empty() && self.pod.affinity.iter().all(|t| cycle.surroundings.matches(t, other));
+            let all =
+                !self.pod.affinity.is_empty() && self.pod.affinity.iter().all(|t| cycle.surroundings.matches(t, other));
             if all {
                 self.pod.affinity.iter().for_each(|term| add(&mut self.attracting, term));
             }

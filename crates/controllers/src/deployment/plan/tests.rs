@@ -63,8 +63,12 @@ fn told(d: &str, texts: &[&str]) -> String {
     let seen = Observed { deployment: &d, sets: texts.iter().map(|t| set(t)).collect(), pods: BTreeMap::new() };
     let words = plan(seen, at(1000)).actions.into_iter().filter_map(|action| match action {
         Action::Create(set) => Some(format!("create {}", sets::size(&set))),
-        Action::Update { set, from } if sets::size(&set) == from => Some(format!("{} noted", set.metadata.name.unwrap())),
-        Action::Update { set, from } => Some(format!("{} {from}->{}", set.metadata.name.as_ref().unwrap(), sets::size(&set))),
+        Action::Update { set, from } if sets::size(&set) == from => {
+            Some(format!("{} noted", set.metadata.name.unwrap()))
+        }
+        Action::Update { set, from } => {
+            Some(format!("{} {from}->{}", set.metadata.name.as_ref().unwrap(), sets::size(&set)))
+        }
         Action::Delete(set) => Some(format!("delete {}", set.metadata.name.unwrap())),
         Action::SetRevision(r) => Some(format!("revision {r}")),
         Action::UpdateStatus(_) => None,
@@ -84,19 +88,28 @@ fn steps_of_rollouts() {
         ),
         (
             "replicas=10 surge=3 unavailable=2",
-            &["old size=8 revision=1 desired=10 max=13", "new image=new size=3 available=0 revision=2 desired=10 max=13"],
+            &[
+                "old size=8 revision=1 desired=10 max=13",
+                "new image=new size=3 available=0 revision=2 desired=10 max=13",
+            ],
             "new 3->5, revision 2",
         ),
         // Unavailable pods of old sets go first, whatever availability allows.
         (
             "replicas=10 surge=0 unavailable=2",
-            &["old size=10 available=8 revision=1 desired=10 max=10", "new image=new size=0 revision=2 desired=10 max=10"],
+            &[
+                "old size=10 available=8 revision=1 desired=10 max=10",
+                "new image=new size=0 revision=2 desired=10 max=10",
+            ],
             "old 10->8, revision 2",
         ),
         // Scaling in the middle of a rollout is proportional (the conformance example).
         (
             "replicas=30 surge=3 unavailable=2",
-            &["old size=8 revision=1 desired=10 max=13", "new image=new size=5 available=0 revision=2 desired=10 max=13 created=5"],
+            &[
+                "old size=8 revision=1 desired=10 max=13",
+                "new image=new size=5 available=0 revision=2 desired=10 max=13 created=5",
+            ],
             "old 8->20, new 5->13, revision 2",
         ),
         ("replicas=5", &["new image=new size=3 revision=1 desired=3 max=4"], "new 3->5, revision 1"),
@@ -121,8 +134,12 @@ fn steps_of_rollouts() {
 fn old_revisions_beyond_the_limit_go_once_the_rollout_is_complete() {
     let mut d = deployment("replicas=2 history=1");
     d.metadata.annotations = Some(BTreeMap::from([(REVISION.to_owned(), "4".to_owned())]));
-    let texts =
-        ["a revision=1", "b image=b revision=3", "c image=c revision=2 actual=1", "new image=new size=2 revision=4 desired=2 max=3"];
+    let texts = [
+        "a revision=1",
+        "b image=b revision=3",
+        "c image=c revision=2 actual=1",
+        "new image=new size=2 revision=4 desired=2 max=3",
+    ];
     let sets: Vec<_> = texts.iter().map(|t| set(t)).collect();
     d.status = serde_json::from_value(json!({
         "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2
@@ -139,7 +156,9 @@ fn old_revisions_beyond_the_limit_go_once_the_rollout_is_complete() {
 /// Plays a whole rollout with pods that become available at once, and checks the promises at every step.
 #[test]
 fn a_rollout_always_ends_and_never_breaks_its_limits() {
-    for (replicas, surge, unavailable) in [(1, 1, 0), (3, 1, 0), (10, 3, 2), (10, 0, 1), (5, 5, 5), (7, 2, 0), (4, 0, 4)] {
+    for (replicas, surge, unavailable) in
+        [(1, 1, 0), (3, 1, 0), (10, 3, 2), (10, 0, 1), (5, 5, 5), (7, 2, 0), (4, 0, 4)]
+    {
         let mut d = deployment(&format!("replicas={replicas} surge={surge} unavailable={unavailable}"));
         let mut all = vec![set(&format!("old size={replicas} revision=1 desired={replicas} max={}", replicas + surge))];
         let mut steps = 0;
@@ -159,7 +178,9 @@ fn a_rollout_always_ends_and_never_breaks_its_limits() {
                         all[at] = *set;
                     }
                     Action::Delete(gone) => all.retain(|s| s.metadata.name != gone.metadata.name),
-                    Action::SetRevision(r) => _ = d.metadata.annotations.get_or_insert_default().insert(REVISION.into(), r),
+                    Action::SetRevision(r) => {
+                        _ = d.metadata.annotations.get_or_insert_default().insert(REVISION.into(), r)
+                    }
                     Action::UpdateStatus(status) => d.status = Some(*status),
                 }
             }

@@ -56,7 +56,9 @@ impl Constraint {
 
     /// What holds for pods without constraints: spread what one service or controller selects over nodes and zones.
     pub(super) fn defaults(selector: Option<Selector>) -> Vec<Self> {
-        let Some(selector) = selector.filter(|s| !s.selects_all()) else { return Vec::new() };
+        let Some(selector) = selector.filter(|s| !s.selects_all()) else {
+            return Vec::new();
+        };
         let over = |key: &str, max_skew| Self {
             max_skew,
             key: key.to_owned(),
@@ -71,12 +73,16 @@ impl Constraint {
     /// Whether the node takes part in the count.
     pub(super) fn counts(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> bool {
         let pod = &cycle.pod.pod;
-        !(self.honour_affinity && !required(pod, node)) && !(self.honour_taints && is_kept_away(pod, node))
+        let fits = !self.honour_affinity || required(pod, node);
+        let welcome = !self.honour_taints || !is_kept_away(pod, node);
+        fits && welcome
     }
 
     /// How many of the node's pods are alike. Those on their way out no longer count.
     pub(super) fn matching(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
-        let Some(selector) = &self.selector else { return 0 };
+        let Some(selector) = &self.selector else {
+            return 0;
+        };
         let alike = node.pods.values().filter(|pod| {
             pod.namespace() == cycle.pod.namespace()
                 && pod.pod.metadata.deletion_timestamp.is_none()

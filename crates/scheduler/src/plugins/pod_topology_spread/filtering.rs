@@ -42,7 +42,9 @@ impl Filtering {
 impl Filter for Filtering {
     fn judge(&self, node: &NodeInfo) -> Verdict {
         for counted in &self.constraints {
-            let Some(value) = node.label(&counted.constraint.key) else { return Verdict::unresolvable(NO_LABEL) };
+            let Some(value) = node.label(&counted.constraint.key) else {
+                return Verdict::unresolvable(NO_LABEL);
+            };
             let there = counted.by_value.get(value).copied().unwrap_or(0);
             if there + counted.own - counted.least > counted.constraint.max_skew {
                 return Verdict::rejected(UNEVEN);
@@ -68,7 +70,9 @@ mod tests {
         for text in ["a label=zone:1", "b label=zone:1", "c label=zone:2", "d"] {
             cache.set_node(node(text).node.unwrap());
         }
-        for text in ["p1 label=app:web node=a", "p2 label=app:web node=b", "p3 label=app:web node=c", "q label=app:db node=c"] {
+        for text in
+            ["p1 label=app:web node=a", "p2 label=app:web node=b", "p3 label=app:web node=c", "q label=app:db node=c"]
+        {
             cache.set_pod(Arc::new(pod(text, json!(null))));
         }
         let spread = |min: i32| {
@@ -80,11 +84,14 @@ mod tests {
             let p = pod("new label=app:web", spread(min));
             let cycle = Cycle { pod: &p, cache: &cache, surroundings: &surroundings };
             let filter = crate::plugins::pod_topology_spread::PodTopologySpread.filter(&cycle).unwrap();
-            let told: Vec<&str> = cache.nodes().map(|n| match filter.judge(n) {
-                Verdict::Fits => "yes",
-                Verdict::Rejected(_) => "no",
-                Verdict::Unresolvable(_) => "never",
-            }).collect();
+            let told: Vec<&str> = cache
+                .nodes()
+                .map(|n| match filter.judge(n) {
+                    Verdict::Fits => "yes",
+                    Verdict::Rejected(_) => "no",
+                    Verdict::Unresolvable(_) => "never",
+                })
+                .collect();
             assert_eq!(told, expected, "minDomains {min}");
         }
     }

@@ -23,7 +23,12 @@ struct Weighed {
 
 impl<'a> Scoring<'a> {
     /// `all_labels`: nodes without one of the labels are left out, as for a pod's own constraints.
-    pub(super) fn new(cycle: &Cycle<'a>, constraints: Vec<Constraint>, all_labels: bool, feasible: &[&NodeInfo]) -> Self {
+    pub(super) fn new(
+        cycle: &Cycle<'a>,
+        constraints: Vec<Constraint>,
+        all_labels: bool,
+        feasible: &[&NodeInfo],
+    ) -> Self {
         let is_outside = |node: &NodeInfo| all_labels && !has_all_labels(node, &constraints);
         let outside: HashSet<String> = feasible.iter().filter(|n| is_outside(n)).map(|n| n.name().to_owned()).collect();
         let inside: Vec<&&NodeInfo> = feasible.iter().filter(|n| !outside.contains(n.name())).collect();
@@ -54,7 +59,9 @@ impl Score for Scoring<'_> {
         }
         let mut score = 0.0;
         for weighed in &self.constraints {
-            let Some(value) = node.label(&weighed.constraint.key) else { continue };
+            let Some(value) = node.label(&weighed.constraint.key) else {
+                continue;
+            };
             let count = if weighed.constraint.key == HOSTNAME {
                 weighed.constraint.matching(&self.cycle, node)
             } else {
