@@ -28,6 +28,8 @@ pub mod spec;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod view;
 pub mod volume;

@@ -84,6 +84,10 @@ pub fn generate(facts: &Facts<'_>) -> PodStatus {
     if facts.stage == Stage::Ended {
         containers::end(&mut status);
     }
+    if facts.imposed.is_some() && facts.view.containers.is_empty() && facts.old.container_statuses.is_none() {
+        // A pod that the node never took has no containers to speak of.
+        (status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses) = (None, None, None);
+    }
     let all: Vec<ContainerStatus> = status.init_container_statuses.iter().chain(&status.container_statuses).flatten().cloned().collect();
     set_phase(facts, &mut status, &all);
     set_addresses(facts, &mut status, spec::host_network(spec));
@@ -150,11 +154,6 @@ fn set_addresses(facts: &Facts<'_>, status: &mut PodStatus, host_network: bool) 
     }
     status.pod_ip = ips.first().cloned();
     status.pod_ips = some(ips.into_iter().map(|ip| PodIP { ip }).collect());
-}
-
-/// Whether two statuses say the same; times of probes and transitions follow from the rest.
-pub fn same(a: &PodStatus, b: &PodStatus) -> bool {
-    a == b
 }
 
 #[cfg(test)]

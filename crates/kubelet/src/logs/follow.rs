@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::{self, SeekFrom};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::fs::inotify;
 use tokio::fs::File;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, AsyncSeekExt as _, BufReader};
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::line::{More, Printer};
@@ -90,20 +89,20 @@ async fn rotated(reader: &BufReader<File>, path: &Path) -> io::Result<Option<Buf
     Ok(Some(BufReader::with_capacity(BLOCK, File::open(path).await?)))
 }
 
-fn watch(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+fn watch(path: &Path) -> io::Result<pipe::Receiver> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     // The directory tells of writes to the file and of a new file in its place.
     let dir = path.parent().unwrap_or(path);
     inotify::add_watch(&fd, dir, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO)?;
-    AsyncFd::new(fd)
+    // Like a pipe, it is only ever polled and read.
+    pipe::Receiver::from_owned_fd_unchecked(fd)
 }
 
-async fn wait(watch: &AsyncFd<OwnedFd>) -> io::Result<()> {
-    let mut ready = watch.readable().await?;
+async fn wait(watch: &pipe::Receiver) -> io::Result<()> {
+    watch.readable().await?;
     let mut events = [0; 4096];
     // What the events say does not matter, only that there are some.
-    while rustix::io::read(watch.get_ref(), &mut events).is_ok_and(|n| n > 0) {}
-    ready.clear_ready();
+    while watch.try_read(&mut events).is_ok_and(|n| n > 0) {}
     Ok(())
 }
 

@@ -98,7 +98,7 @@ impl Kill {
             Err(error) if !error.is_not_found() => tracing::warn!(pod = spec::label(&self.pod), container = self.name, %error, "stopping a container"),
             _ => {
                 if let Some(order) = &self.order {
-                    order.send_modify(|names| drop(names.insert(self.name.clone())));
+                    order.send_if_modified(|names| names.insert(self.name.clone()));
                 }
             }
         }

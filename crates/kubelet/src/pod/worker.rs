@@ -234,8 +234,8 @@ impl Worker {
     }
 
     async fn apply(&mut self, plan: Plan) {
-        for kill in plan.kill {
-            self.kill(kill);
+        for kill in &plan.kill {
+            self.kill(kill.clone());
         }
         if self.volumes.ready.is_none() {
             return;

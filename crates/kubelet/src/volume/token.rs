@@ -67,20 +67,22 @@ impl Tokens {
         let account = spec::of(pod).service_account_name.as_deref().filter(|n| !n.is_empty()).unwrap_or("default");
         let bound = BoundObjectReference { api_version: Some("v1".into()), kind: Some("Pod".into()), name: pod.metadata.name.clone(), uid: pod.metadata.uid.clone() };
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: if key.audience.is_empty() { Vec::new() } else { vec![key.audience.clone()] },
+            spec: Some(TokenRequestSpec {
+                audiences: Some(vec![key.audience.clone()]).filter(|_| !key.audience.is_empty()),
                 bound_object_ref: Some(bound),
                 expiration_seconds: Some(key.lifetime),
-            },
+            }),
             ..TokenRequest::default()
         };
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), spec::namespace(pod));
         let answer = api.create_token_request(account, &PostParams::default(), &request).await;
         let status = answer.map_err(|e| format!("failed to fetch token: {e}"))?.status.ok_or("failed to fetch token: the answer has no status")?;
         let now = self.clock.now();
-        let expires = std::time::SystemTime::from(status.expiration_timestamp.0);
+        let incomplete = || "failed to fetch token: the answer is incomplete".to_owned();
+        let text = status.token.ok_or_else(incomplete)?;
+        let expires = std::time::SystemTime::from(status.expiration_timestamp.ok_or_else(incomplete)?.0);
         let lifetime = expires.duration_since(now).unwrap_or_default();
-        Ok(Token { text: status.token, renew_at: now + (lifetime * 4 / 5).min(MAX_AGE) })
+        Ok(Token { text, renew_at: now + (lifetime * 4 / 5).min(MAX_AGE) })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Token>> {
