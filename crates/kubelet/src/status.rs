@@ -6,6 +6,8 @@ mod patch;
 mod phase;
 pub mod writer;
 
+pub use conditions::is_own as is_own_condition;
+
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodStatus};

@@ -53,7 +53,7 @@ pub enum Outcome {
 enum State {
     Pulling,
     Pulled { image_ref: String },
-    Failed { failures: u32, until: Instant, reason: &'static str, message: String, told: bool },
+    Failed { failures: u32, at: Instant, reason: &'static str, message: String, told: bool },
 }
 
 /// The pulls of all pods, by pod and image. Bounded by the pods' containers; a pod's entries go with [`Pulls::forget`].
@@ -131,16 +131,20 @@ impl Pulls {
                 Some(State::Pulled { image_ref }) => Some(Known::Pulled(image_ref)),
                 _ => None,
             },
-            State::Failed { until, reason, message, told, .. } => {
-                let wait = until.saturating_duration_since(Instant::now());
+            State::Failed { failures, at, reason, message, told } => {
+                let wait = BACKOFF.after(*failures).saturating_sub(at.elapsed());
                 if wait.is_zero() {
                     return None;
                 }
-                if !std::mem::replace(told, true) {
-                    let failure = Failure { reason, message: message.clone(), retry: Some(wait.min(SHOW_FAILURE)) };
+                let show = SHOW_FAILURE.saturating_sub(at.elapsed());
+                if !show.is_zero() {
+                    let failure = Failure { reason, message: message.clone(), retry: Some(wait.min(show)) };
                     return Some(Known::Outcome(Outcome::Failed(failure)));
                 }
-                event(EventType::Normal, "BackOff", &format!("Back-off pulling image {image:?}"));
+                if !std::mem::replace(told, true) {
+                    event(EventType::Normal, "BackOff", &format!("Back-off pulling image {image:?}"));
+                    event(EventType::Warning, "Failed", "Error: ImagePullBackOff");
+                }
                 let message = format!("Back-off pulling image {image:?}: {reason}: {message}");
                 Some(Known::Outcome(Outcome::Failed(Failure { reason: "ImagePullBackOff", message, retry: Some(wait) })))
             }
@@ -189,7 +193,7 @@ impl Task {
                 event(EventType::Warning, "Failed", format!("Failed to pull image {asked:?}: {error}"));
                 event(EventType::Warning, "Failed", "Error: ErrImagePull".to_owned());
                 let failures = self.failures.saturating_add(1);
-                State::Failed { failures, until: Instant::now() + BACKOFF.after(failures), reason: "ErrImagePull", message: error.to_string(), told: false }
+                State::Failed { failures, at: Instant::now(), reason: "ErrImagePull", message: error.to_string(), told: false }
             }
         };
         {

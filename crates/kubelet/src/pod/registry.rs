@@ -16,6 +16,7 @@ use super::{Desired, Wish, admit};
 use crate::labels;
 use crate::machine::Machine;
 use crate::spec;
+use crate::status;
 use crate::volume::teardown;
 
 /// How often the runtime is listed although it tells of events.
@@ -88,7 +89,11 @@ impl Registry {
         }
         let Some(pod) = current else { return };
         if let Some(handle) = handles.get(&uid) {
-            handle.desired.send_modify(|desired| desired.pod = pod);
+            handle.desired.send_if_modified(|desired| {
+                let news = matters(&desired.pod, &pod);
+                desired.pod = pod;
+                news
+            });
             return;
         }
         let wish = self.admit(&pod, &handles);
@@ -220,6 +225,23 @@ impl Registry {
             }
         }
     }
+}
+
+/// Whether a pod's change asks for work; its worker's own writes of the status do not.
+fn matters(old: &Pod, new: &Pod) -> bool {
+    let (a, b) = (&old.metadata, &new.metadata);
+    let gates = |pod: &Pod| -> Vec<(String, String)> {
+        let conditions = pod.status.iter().filter_map(|s| s.conditions.as_ref()).flatten();
+        conditions.filter(|c| !status::is_own_condition(&c.type_)).map(|c| (c.type_.clone(), c.status.clone())).collect()
+    };
+    a.generation != b.generation
+        || a.deletion_timestamp != b.deletion_timestamp
+        || a.deletion_grace_period_seconds != b.deletion_grace_period_seconds
+        || a.labels != b.labels
+        || a.annotations != b.annotations
+        || spec::phase(old) != spec::phase(new) && spec::is_terminal(new)
+        || old.spec != new.spec
+        || gates(old) != gates(new)
 }
 
 /// Stops a pod's containers within the grace period that they were made with, and removes it.

@@ -153,9 +153,10 @@ impl Worker {
                 if let Some(wait) = failure.retry {
                     self.within(wait);
                 }
-                let text = format!("Error: {}", failure.reason);
-                if failure.reason != "ErrImagePull" {
-                    machine.container_event(&pod, kind, &container.name, EventType::Warning, "Failed", text);
+                // Failed pulls have their own events.
+                let news = self.waiting.get(&container.name).is_none_or(|w| w.reason != failure.reason);
+                if news && !matches!(failure.reason, "ErrImagePull" | "ImagePullBackOff") {
+                    machine.container_event(&pod, kind, &container.name, EventType::Warning, "Failed", format!("Error: {}", failure.reason));
                 }
                 self.wait(container, failure.reason, failure.message);
                 return Started::No;

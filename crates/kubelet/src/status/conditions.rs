@@ -26,7 +26,7 @@ impl Verdict {
 }
 
 /// Whether the kubelet owns conditions of this type.
-pub(super) fn is_own(type_: &str) -> bool {
+pub fn is_own(type_: &str) -> bool {
     OWN.contains(&type_)
 }
 

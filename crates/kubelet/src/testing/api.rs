@@ -28,8 +28,6 @@ struct Inner {
 struct State {
     version: u64,
     objects: BTreeMap<String, Value>,
-    /// Method and path of every write.
-    writes: Vec<String>,
 }
 
 impl Default for Api {
@@ -77,19 +75,12 @@ impl Api {
         events.map(|(_, e)| format!("{} {}", e["reason"].as_str().unwrap_or_default(), e["message"].as_str().unwrap_or_default())).collect()
     }
 
-    pub(crate) fn writes(&self) -> Vec<String> {
-        self.0.state.lock().unwrap().writes.clone()
-    }
-
     async fn answer(&self, request: Request<Body>) -> Answer {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let query = head.uri.query().unwrap_or_default().replace("%3D", "=");
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if head.method != "GET" {
-            self.0.state.lock().unwrap().writes.push(format!("{} {path}", head.method));
-        }
         match head.method.as_str() {
             "GET" if query.contains("watch=true") => self.watch(&path, &query),
             "GET" => match self.get(&path) {
