@@ -18,6 +18,8 @@ pub struct Facts {
     pub disk: (i64, i64),
     /// Bytes of memory still available.
     pub available: i64,
+    /// CPU time used since the machine started, in nanoseconds.
+    pub cpu_nanos: u64,
     /// Process identifiers in all, and those in use.
     pub pids: (i64, i64),
     /// Huge pages by size in bytes.
@@ -49,6 +51,7 @@ impl Facts {
             memory: memory("MemTotal:"),
             swap: memory("SwapTotal:"),
             available: memory("MemAvailable:"),
+            cpu_nanos: cpu_nanos(&text("/proc/stat")),
             disk: disk(&config.data_dir),
             pids: (text("/proc/sys/kernel/pid_max").parse().unwrap_or(0), threads(&text("/proc/loadavg"))),
             huge_pages: huge_pages(Path::new("/sys/kernel/mm/hugepages")),
@@ -70,6 +73,16 @@ fn number(text: &str, key: &str) -> i64 {
 fn threads(loadavg: &str) -> i64 {
     let field = loadavg.split_whitespace().nth(3).and_then(|f| f.split_once('/'));
     field.and_then(|(_, all)| all.parse().ok()).unwrap_or(0)
+}
+
+/// The busy time of the first line: user, nice, system, irq, softirq and steal, in hundredths of a second.
+fn cpu_nanos(stat: &str) -> u64 {
+    const TICK: u64 = 10_000_000;
+    let line = stat.lines().find_map(|l| l.strip_prefix("cpu ")).unwrap_or_default();
+    let fields = line.split_whitespace().take(8).map(|f| f.parse::<u64>().unwrap_or(0)).enumerate();
+    // The fourth and fifth are idle time.
+    let busy: u64 = fields.filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    busy.saturating_mul(TICK)
 }
 
 fn disk(path: &Path) -> (i64, i64) {
@@ -100,6 +113,7 @@ mod tests {
     fn the_kernels_texts_are_read() {
         assert_eq!(number("MemTotal:       1234 kB\nMemFree: 1 kB", "MemTotal:"), 1234);
         assert_eq!(threads("0.1 0.2 0.3 2/345 678"), 345);
+        assert_eq!(cpu_nanos("cpu  1 2 3 400 500 6 7 8 9 9\ncpu0 1"), 27 * 10_000_000);
         assert_eq!((number("", "x"), threads("")), (0, 0));
     }
 }
