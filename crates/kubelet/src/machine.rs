@@ -1,0 +1,50 @@
+//! What all parts of one kubelet share: its configuration, its connections and its caches.
+
+use std::sync::Arc;
+
+use client::{EventRecorder, EventType, Informer};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+
+use crate::config::{Config, Deps};
+use crate::image::Pulls;
+use crate::objects::Objects;
+use crate::spec::Kind;
+use crate::volume::token::Tokens;
+
+/// Shared by all parts of one kubelet.
+pub struct Machine {
+    /// How it is set up.
+    pub config: Config,
+    /// Its connections.
+    pub deps: Deps,
+    /// Its events.
+    pub events: EventRecorder,
+    /// The runtime's name, for container identifiers.
+    pub runtime_name: String,
+    /// Whether cgroups are named in systemd's way.
+    pub systemd_cgroups: bool,
+    /// The node's memory in bytes.
+    pub memory: i64,
+    /// ConfigMaps and Secrets that pods refer to.
+    pub objects: Objects,
+    /// All services, for environment variables.
+    pub services: Informer<Service>,
+    /// The node's own object.
+    pub node: Informer<Node>,
+    /// Image pulls.
+    pub pulls: Arc<Pulls>,
+    /// Service account tokens.
+    pub tokens: Tokens,
+}
+
+impl Machine {
+    /// Records an event about a pod.
+    pub fn event(&self, pod: &Pod, kind: EventType, reason: &str, message: impl Into<String>) {
+        self.events.event(pod, kind, reason, message);
+    }
+
+    /// Records an event about a container of a pod.
+    pub fn container_event(&self, pod: &Pod, list: Kind, name: &str, kind: EventType, reason: &str, message: impl Into<String>) {
+        self.events.event_at(pod, &list.field_path(name), kind, reason, message);
+    }
+}
