@@ -14,6 +14,7 @@ pub mod resources;
 pub mod patch;
 pub mod protobuf;
 pub mod schema;
+pub mod table;
 pub mod yaml;
 
 pub use error::{ApiError, Reason};
