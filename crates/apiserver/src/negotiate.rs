@@ -119,6 +119,7 @@ impl Accept {
         accept.view = match kind {
             "" => View::Object,
             _ if group != "meta.k8s.io" || version != "v1" || views == Views::ObjectOnly => return None,
+            "Table" => View::Table,
             "PartialObjectMetadata" | "PartialObjectMetadataList" => View::Metadata,
             _ => return None,
         };

@@ -81,7 +81,6 @@ pub fn not_found(call: &Call) -> ApiError {
 }
 
 /// What the client sees of a store's failure.
-#[expect(clippy::needless_pass_by_value, reason = "it is used as a map_err function")]
 pub fn store_failed(error: store::Error) -> ApiError {
     match error {
         store::Error::TooLarge { .. } => {

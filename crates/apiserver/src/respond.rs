@@ -56,7 +56,7 @@ fn whole(call: &Call, bytes: Bytes, code: StatusCode) -> Response<Body> {
     *response.status_mut() = code;
     typed(response.headers_mut(), call.accept.media_type());
     if compresses(call, bytes.len())
-        && let Some(packed) = gzip(&[bytes.clone()])
+        && let Some(packed) = gzip(std::slice::from_ref(&bytes))
     {
         packed_headers(response.headers_mut());
         *response.body_mut() = body::full(packed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::meta::Gvk;
 use api::ApiError;
+use api::table::{Headers, IncludeObject, Printer};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -39,7 +40,13 @@ pub fn served_protobuf<'a>(call: &Call, object: &'a Object) -> Result<&'a Bytes,
 pub fn single(call: &Call, made: &Made) -> Result<Bytes, ApiError> {
     match call.accept.view {
         View::Object => {}
-        View::Table => return wire::encode(&rows(call, &[made.clone()], json!({}))?, call.accept),
+        View::Table => {
+            let metadata = match made {
+                Made::Stored(object) => json!({"resourceVersion": object.revision().0.to_string()}),
+                Made::Tree(_) => json!({}),
+            };
+            return wire::encode(&rows(call, std::slice::from_ref(made), metadata, Headers::Shown)?, call.accept);
+        }
         View::Metadata => return wire::encode(&partial(&made.tree(call)), call.accept),
     }
     match made {
@@ -57,7 +64,7 @@ pub fn list(call: &Call, objects: &[Arc<Object>], metadata: Value) -> Result<Vec
     match (call.accept.view, call.accept.encoding) {
         (View::Table, _) => {
             let made: Vec<Made> = objects.iter().map(|o| Made::Stored(o.clone())).collect();
-            Ok(vec![wire::encode(&rows(call, &made, metadata)?, call.accept)?])
+            Ok(vec![wire::encode(&rows(call, &made, metadata, Headers::Shown)?, call.accept)?])
         }
         (View::Metadata, Encoding::Json) if !call.accept.pretty => Ok(metadata_list(call, objects, &metadata)),
         (View::Metadata, _) => {
@@ -147,7 +154,20 @@ fn protobuf_list(call: &Call, objects: &[Arc<Object>], metadata: &Value) -> Resu
     Ok(vec![model::envelope(&list, &message)])
 }
 
-/// A `Table` of objects.
-pub fn rows(_call: &Call, _made: &[Made], _metadata: Value) -> Result<Value, ApiError> {
-    Err(not_acceptable())
+/// A `Table` of objects; `headers` says whether it names its columns.
+pub fn rows(call: &Call, made: &[Made], metadata: Value, headers: Headers) -> Result<Value, ApiError> {
+    let include = match call.query.text("includeObject") {
+        None | Some("Metadata") => IncludeObject::Metadata,
+        Some("None") => IncludeObject::None,
+        Some("Object") => IncludeObject::Object,
+        Some(other) => {
+            let path = api::field::Path::new("includeObject");
+            let error = api::field::Error::not_supported(&path, other, &["Metadata", "None", "Object"]);
+            return Err(ApiError::invalid("meta.k8s.io", "TableOptions", "", &[error]));
+        }
+    };
+    let now = call.server.clock.now();
+    let printer = Printer::of(&call.resource.descriptor);
+    let rows = made.iter().map(|m| printer.row(&m.tree(call), include, now)).collect();
+    Ok(printer.table(rows, metadata, headers))
 }

@@ -54,10 +54,13 @@ pub(super) async fn serve(call: &Call, body: Body) -> Result<Response<Body>, Api
     }
 }
 
+/// Makes the new scale from the present one.
+type ScaleChange = Box<dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync>;
+
 async fn write(
     call: &Call,
     options: &WriteOptions,
-    change: Box<dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync>,
+    change: ScaleChange,
 ) -> Result<Response<Body>, ApiError> {
     let change = move |present: Option<&Value>| {
         let present = present.ok_or_else(|| registry::not_found(call))?;

@@ -1,6 +1,7 @@
 //! A server over a real store in a temporary folder, asked in process.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::sync::Arc;
 

@@ -2,9 +2,11 @@
 
 use api::ApiError;
 use api::meta::Gvk;
+use api::table::Headers;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::Revision;
 
 use crate::cache::event::{Seen, frame, json_frame};
@@ -20,12 +22,13 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 pub(super) struct Frames {
     pub(super) call: Call,
     marks_initial_end: bool,
+    headed: AtomicBool,
 }
 
 impl Frames {
     pub(super) fn new(mut call: Call, marks_initial_end: bool) -> Self {
         call.accept.pretty = false;
-        Self { call, marks_initial_end }
+        Self { call, marks_initial_end, headed: AtomicBool::new(false) }
     }
 
     pub(super) fn marks_initial_end(&self) -> bool {
@@ -50,6 +53,11 @@ impl Frames {
         }
     }
 
+    /// Only the first table of a watch names its columns.
+    fn headers(&self) -> Headers {
+        if self.headed.swap(true, Ordering::Relaxed) { Headers::LeftOut } else { Headers::Shown }
+    }
+
     /// One object under a change.
     pub(super) fn object(&self, change: Change, object: &Arc<Object>) -> Bytes {
         let call = &self.call;
@@ -62,7 +70,7 @@ impl Frames {
             (_, View::Metadata) => json_frame(change, &view::partial_json(view::served_json(call, object))),
             (_, View::Table) => {
                 let version = json!({"resourceVersion": object.revision().0.to_string()});
-                match view::rows(call, &[Made::Stored(object.clone())], version) {
+                match view::rows(call, &[Made::Stored(object.clone())], version, self.headers()) {
                     Ok(table) => self.tree(change.word(), &table),
                     Err(error) => self.error(&error),
                 }
@@ -80,7 +88,7 @@ impl Frames {
             View::Object => self.call.resource.gvk(),
             View::Metadata => Gvk::new("meta.k8s.io", "v1", "PartialObjectMetadata"),
             View::Table => {
-                let table = view::rows(&self.call, &[], metadata.clone()).unwrap_or_default();
+                let table = view::rows(&self.call, &[], metadata.clone(), self.headers()).unwrap_or_default();
                 return self.tree("BOOKMARK", &table);
             }
         };
