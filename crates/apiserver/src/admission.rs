@@ -5,6 +5,7 @@ mod default_tolerations;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
+mod rights;
 mod service_account;
 mod storage_in_use;
 
@@ -85,6 +86,7 @@ pub fn builtin() -> Chain {
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(priority::Priority),
+        Box::new(rights::Rights),
         Box::new(default_tolerations::DefaultTolerationSeconds),
         Box::new(default_storage_class::DefaultStorageClass),
         Box::new(storage_in_use::StorageObjectInUseProtection),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use api::meta::Gvk;
+use api::meta::{self, Gvk};
 use api::{ApiError, Reason};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::auth::{self, bootstrap::Reconciled};
 use crate::call::Call;
 use crate::identity::UserInfo;
 use crate::negotiate::Accept;
@@ -16,6 +18,8 @@ use crate::server::Server;
 use crate::strategy::Upsert;
 
 const MANAGER: &str = "kube-apiserver";
+/// Default roles that are written at the same time.
+const ROLES_AT_ONCE: usize = 64;
 
 /// Creates what is missing.
 pub async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
@@ -29,7 +33,30 @@ pub async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
         let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": description});
         ensure(server, "", class).await?;
     }
+    roles(server).await?;
     kubernetes_service(server).await
+}
+
+/// The default roles and bindings, all at once so that they share the store's commits.
+async fn roles(server: &Arc<Server>) -> Result<(), ApiError> {
+    let wanted = auth::bootstrap::objects();
+    stream::iter(wanted).map(Ok).try_for_each_concurrent(ROLES_AT_ONCE, |object| role(server, object)).await
+}
+
+async fn role(server: &Arc<Server>, wanted: Value) -> Result<(), ApiError> {
+    let namespace = meta::namespace(&wanted).to_owned();
+    let call = call(server, "update", &namespace, &wanted)?;
+    let stored = crate::registry::cached(&call, &call.key()).map(|o| o.tree());
+    match auth::bootstrap::reconcile(&wanted, stored.as_ref()) {
+        Reconciled::Keep => Ok(()),
+        Reconciled::Create(object) => ensure(server, &namespace, object).await,
+        Reconciled::Update(object) => put(server, &namespace, object).await,
+        Reconciled::Replace(_) => {
+            // Deleting it at the start of every server could take rights away while others run; an administrator decides.
+            tracing::warn!(binding = meta::name(&wanted), "a default binding refers to another role, and was left so");
+            Ok(())
+        }
+    }
 }
 
 fn namespace(name: &str) -> Value {

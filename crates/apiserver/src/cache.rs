@@ -137,6 +137,11 @@ impl Cache {
         self.len() == 0
     }
 
+    /// The newest event's revision, or that of the first load.
+    pub fn newest(&self) -> Revision {
+        *self.newest.borrow()
+    }
+
     /// Signals every new event's revision.
     pub fn changes(&self) -> watch::Receiver<Revision> {
         self.newest.subscribe()

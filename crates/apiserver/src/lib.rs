@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod allocate;
+pub mod auth;
 pub mod body;
 pub mod bootstrap;
 pub mod cache;
@@ -13,7 +14,6 @@ pub mod call;
 pub mod catalog;
 pub mod config;
 pub mod identity;
-pub mod impersonate;
 pub mod in_process;
 pub mod limits;
 pub mod managed;

@@ -17,11 +17,12 @@ use crate::admission::{self, Operation};
 use crate::allocate::Reservation;
 use crate::body::Body;
 use crate::call::Call;
-use crate::identity::{Attributes, Decision, Peer, UserInfo};
+use crate::auth::{self, forbidden};
+use crate::identity::{Decision, Peer, UserInfo};
 use crate::negotiate::{Accept, Views};
 use crate::request::{Query, RequestInfo};
 use crate::server::Server;
-use crate::{impersonate, model, registry, respond, routes};
+use crate::{model, registry, respond, routes};
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -55,7 +56,8 @@ async fn serve(
 ) -> Result<Response<Body>, ApiError> {
     let far = matches!(&caller, Caller::Connection(peer) if peer.address.is_some_and(|a| !a.ip().is_loopback()));
     let user = authenticate(server, &parts, caller).await?;
-    let user = impersonate::resolve(&parts.headers, user, &*server.authorizer).await?;
+    let acted = auth::impersonation::impersonated(&parts.headers, &user, &*server.authorizer).await?;
+    let user = acted.unwrap_or(user);
     let _place = server.limits.admit(&info, &user)?;
     authorize(server, &info, &user).await?;
 
@@ -85,13 +87,7 @@ async fn authenticate(server: &Server, parts: &http::request::Parts, caller: Cal
         Caller::Component(user) => return Ok(user),
         Caller::Connection(peer) => peer,
     };
-    let Some(mut user) = server.authenticator.authenticate(parts, &peer).await? else {
-        return Ok(UserInfo::new("system:anonymous", &["system:unauthenticated"]));
-    };
-    if !user.groups.iter().any(|g| g == "system:authenticated") {
-        user.groups.push("system:authenticated".to_owned());
-    }
-    Ok(user)
+    Ok(server.authenticator.authenticate(parts, &peer).await?.unwrap_or_else(auth::anonymous))
 }
 
 async fn authorize(server: &Server, info: &RequestInfo, user: &UserInfo) -> Result<(), ApiError> {
@@ -100,22 +96,6 @@ async fn authorize(server: &Server, info: &RequestInfo, user: &UserInfo) -> Resu
         Decision::Allow(_) => Ok(()),
         Decision::NoOpinion(why) | Decision::Deny(why) => Err(forbidden(&question, &why)),
     }
-}
-
-/// 403 in Kubernetes' words.
-pub fn forbidden(a: &Attributes, why: &str) -> ApiError {
-    let user = &a.user.name;
-    let mut sentence = if a.resource.is_empty() {
-        format!("User {user:?} cannot {} path {:?}", a.verb, a.path)
-    } else {
-        let resource = if a.subresource.is_empty() { a.resource.clone() } else { format!("{}/{}", a.resource, a.subresource) };
-        let place = if a.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {:?}", a.namespace) };
-        format!("User {user:?} cannot {} resource {resource:?} in API group {:?} {place}", a.verb, a.group)
-    };
-    if !why.is_empty() {
-        sentence = format!("{sentence}: {why}");
-    }
-    ApiError::forbidden(&a.group, &a.resource, &a.name, &sentence)
 }
 
 /// An object that has passed everything before the store.
@@ -153,8 +133,7 @@ pub async fn shape(call: &Call, operation: Operation, mut new: Value, old: Optio
     let (group, version, kind) = (gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str());
     let errors = match old {
         None => validation::create(group, version, kind, &new),
-        Some(old) if matches!(subresource, "" | "scale" | "ephemeralcontainers") => validation::update(group, version, kind, &new, old),
-        Some(old) => validation::update_status(group, version, kind, &new, old),
+        Some(old) => validation::update_subresource((group, version, kind), subresource, &new, old),
     };
     if !errors.is_empty() {
         return Err(ApiError::invalid(group, kind, meta::name(&new), &errors));

@@ -4,6 +4,8 @@ pub mod listing;
 pub mod options;
 pub mod query;
 
+use std::collections::BTreeMap;
+
 use http::Method;
 
 pub use listing::{AsOf, ListOptions};
@@ -35,6 +37,8 @@ pub struct RequestInfo {
     pub rest: String,
     /// The whole path.
     pub path: String,
+    /// The equalities of the field selector.
+    pub field_equals: BTreeMap<String, String>,
 }
 
 impl RequestInfo {
@@ -102,6 +106,9 @@ impl RequestInfo {
             "delete" => self.verb = "deletecollection".to_owned(),
             _ => {}
         }
+        if matches!(self.verb.as_str(), "list" | "watch" | "deletecollection") {
+            self.field_equals = equalities(query.last("fieldSelector").unwrap_or_default());
+        }
         // A list of exactly one name asks for that one object's rights.
         if matches!(self.verb.as_str(), "list" | "watch" | "deletecollection")
             && let Some(selector) = query.last("fieldSelector")
@@ -122,6 +129,7 @@ impl RequestInfo {
             a.subresource.clone_from(&self.subresource);
             a.namespace.clone_from(&self.namespace);
             a.name.clone_from(&self.name);
+            a.field_equals.clone_from(&self.field_equals);
         }
         a
     }
@@ -130,6 +138,13 @@ impl RequestInfo {
     pub fn is_long_running(&self) -> bool {
         self.verb == "watch" || matches!(self.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
     }
+}
+
+/// The equalities of a field selector; the rest does not matter to authorizers.
+pub(crate) fn equalities(selector: &str) -> BTreeMap<String, String> {
+    let parts = selector.split(',').filter(|p| !p.contains("!="));
+    let pairs = parts.filter_map(|p| p.split_once('='));
+    pairs.map(|(field, value)| (field.trim().to_owned(), value.trim_start_matches('=').trim().to_owned())).collect()
 }
 
 fn verb_of(method: &Method) -> &'static str {
