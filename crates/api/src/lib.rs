@@ -18,6 +18,7 @@ pub mod quantity;
 pub mod resources;
 pub mod schema;
 pub mod selector;
+pub mod table;
 pub mod validation;
 pub mod yaml;
 
