@@ -9,7 +9,10 @@ mod format;
 mod ip;
 mod labels;
 mod meta;
+mod number;
 mod pod;
+mod service;
+mod workload;
 
 use serde_json::Value;
 
@@ -75,6 +78,20 @@ pub fn update_status(group: &str, _version: &str, kind: &str, new: &Value, old: 
     errs
 }
 
+/// All errors of an object changed by a subresource (empty for the object itself), against the stored one.
+pub fn update_subresource((group, version, kind): (&str, &str, &str), subresource: &str, new: &Value, old: &Value) -> ErrorList {
+    match (kind, subresource) {
+        (_, "" | "scale") => update(group, version, kind, new, old),
+        ("Pod", "ephemeralcontainers" | "resize") => {
+            let mut errs = update_only_metadata(new, old);
+            let check = if subresource == "resize" { pod::resize } else { pod::ephemeral_containers };
+            check(&At::root(new), &At::root(old), &mut errs);
+            errs
+        }
+        _ => update_status(group, version, kind, new, old),
+    }
+}
+
 fn scope_by_namespace(object: &Value) -> Scope {
     if At::root(object).get("metadata").get("namespace").is_empty() { Scope::Cluster } else { Scope::Namespaced }
 }
@@ -92,13 +109,24 @@ fn rules(group: &str, kind: &str) -> Option<Rules> {
 fn core(kind: &str) -> Option<Rules> {
     Some(match kind {
         "Namespace" => Rules::new(Scope::Cluster, NameRule::Label),
-        "Service" => Rules::new(Scope::Namespaced, NameRule::Label),
+        "Service" => Rules {
+            create: service::create,
+            update: service::update,
+            status: service::status,
+            ..Rules::new(Scope::Namespaced, NameRule::Label)
+        },
+        "ReplicationController" => Rules {
+            create: workload::replication_controller,
+            update: |new, _, errs| workload::replication_controller(new, errs),
+            status: workload::replica_set_status,
+            ..Rules::namespaced()
+        },
         "Node" | "PersistentVolume" => Rules::cluster(),
         "Pod" => Rules { create: pod::create, update: pod::update, status: pod::status, ..Rules::namespaced() },
         "PodTemplate" => {
             Rules { create: pod::pod_template, update: |new, _, errs| pod::pod_template(new, errs), ..Rules::namespaced() }
         }
-        "ReplicationController" | "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "Event" | "LimitRange"
+        "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "Event" | "LimitRange"
         | "ResourceQuota" | "PersistentVolumeClaim" => Rules::namespaced(),
         _ => return None,
     })
@@ -106,8 +134,35 @@ fn core(kind: &str) -> Option<Rules> {
 
 fn apps(kind: &str) -> Option<Rules> {
     Some(match kind {
-        "StatefulSet" => Rules::new(Scope::Namespaced, NameRule::Label),
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "ControllerRevision" => Rules::namespaced(),
+        "Deployment" => Rules {
+            create: workload::deployment,
+            update: workload::deployment_update,
+            status: workload::deployment_status,
+            ..Rules::namespaced()
+        },
+        "ReplicaSet" => Rules {
+            create: workload::replica_set,
+            update: workload::replica_set_update,
+            status: workload::replica_set_status,
+            ..Rules::namespaced()
+        },
+        "StatefulSet" => Rules {
+            create: workload::stateful_set,
+            update: workload::stateful_set_update,
+            status: workload::stateful_set_status,
+            ..Rules::new(Scope::Namespaced, NameRule::Label)
+        },
+        "DaemonSet" => Rules {
+            create: workload::daemon_set,
+            update: workload::daemon_set_update,
+            status: workload::daemon_set_status,
+            ..Rules::namespaced()
+        },
+        "ControllerRevision" => Rules {
+            create: workload::controller_revision,
+            update: workload::controller_revision_update,
+            ..Rules::namespaced()
+        },
         _ => return None,
     })
 }

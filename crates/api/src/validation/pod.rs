@@ -15,10 +15,11 @@ mod volume;
 use super::at::At;
 use super::{labels, meta};
 use crate::field::{Error, ErrorList};
+pub(super) use handler::port;
 pub(super) use scheduling::{node_selector, tolerations};
 pub(super) use status::status;
-pub(super) use update::update;
-pub(super) use volume::claim_spec;
+pub(super) use update::{ephemeral_containers, resize, update};
+pub(super) use volume::{access_modes, claim_spec, csi_driver_name, host_path};
 
 /// A pod and a template follow the same rules but for a few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,6 +36,88 @@ pub(in crate::validation) fn update(new: &At<'_, '_>, old: &At<'_, '_>, errs: &m
     }
 }
 
+/// A pod that got ephemeral containers; those it had may not change.
+pub(in crate::validation) fn ephemeral_containers(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
+    metadata_and_spec(new, errs);
+    let (new_spec, old_spec) = (new.get("spec"), old.get("spec"));
+    let list = new_spec.get("ephemeralContainers");
+    for was in old_spec.get("ephemeralContainers").items() {
+        let name = was.get("name").str();
+        match list.items().find(|c| c.get("name").str() == name) {
+            None => list.forbidden(errs, &format!("existing ephemeral containers {name:?} may not be removed\n")),
+            Some(now) if !same(now.value(), was.value()) => {
+                let difference = difference(was.value(), now.value());
+                list.forbidden(errs, &format!("existing ephemeral containers {name:?} may not be changed\n{difference}"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// A pod whose containers got other CPU and memory; nothing else may change.
+pub(in crate::validation) fn resize(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
+    metadata_and_spec(new, errs);
+    let (new_spec, old_spec) = (new.get("spec"), old.get("spec"));
+    let mut rest = new_spec.value().clone();
+    for list in ["containers", "initContainers"] {
+        let olds = old_spec.get(list);
+        let news = rest.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for (now, was) in news.zip(olds.items()) {
+            if let Some(c) = now.as_object_mut() {
+                put_back(c, "resources", was.value());
+                put_back(c, "resizePolicy", was.value());
+            }
+        }
+    }
+    if !same(&rest, old_spec.value()) {
+        let difference = difference(old_spec.value(), &rest);
+        new_spec.forbidden(errs, &format!("only cpu and memory resources are mutable\n{difference}"));
+    }
+    for list in ["containers", "initContainers"] {
+        for (now, was) in new_spec.get(list).items().zip(old_spec.get(list).items()) {
+            resized(&now.get("resources"), &was.get("resources"), errs);
+        }
+    }
+    // The class of service decides how the pod is treated under pressure, so a resize may not change it.
+    if quality(new_spec.value()) != quality(old_spec.value()) {
+        let why = "Pod QOS Class may not change as a result of resizing";
+        new_spec.invalid_shown(errs, quality(new_spec.value()), why);
+    }
+}
+
+fn resized(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
+    for what in ["requests", "limits"] {
+        let (now, was) = (new.get(what), old.get(what));
+        for (name, value) in was.entries() {
+            if matches!(name, "cpu" | "memory") && !now.entry(name).is_set() {
+                now.forbidden(errs, &format!("resource {what} cannot be removed"));
+            } else if !matches!(name, "cpu" | "memory") && !same(now.entry(name).value(), value.value()) {
+                now.forbidden(errs, "only cpu and memory resources are mutable");
+            }
+        }
+    }
+}
+
+/// The class of service, by what the containers ask for.
+fn quality(spec: &Value) -> &'static str {
+    let (mut any, mut guaranteed) = (false, true);
+    for list in ["containers", "initContainers"] {
+        for c in spec.get(list).and_then(Value::as_array).into_iter().flatten() {
+            let at = |what: &str, name: &str| c.pointer(&format!("/resources/{what}/{name}")).filter(|v| !v.is_null());
+            for name in ["cpu", "memory"] {
+                let (request, limit) = (at("requests", name), at("limits", name));
+                any |= request.is_some() || limit.is_some();
+                guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+            }
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
 /// Whether the rest still needs a look.
 fn deadline(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) -> bool {
     let at = new.get("activeDeadlineSeconds");
