@@ -14,6 +14,9 @@ pub mod review;
 
 use std::sync::Arc;
 
+use api::ApiError;
+use serde_json::Value;
+
 pub use authentication::{Authentication, Settings};
 pub use forbidden::forbidden;
 pub use objects::{Objects, Stored};
@@ -75,8 +78,12 @@ impl Authorizer for Authorization {
         self.decide(attributes)
     }
 
-    async fn rules(&self, user: &UserInfo, namespace: &str) -> serde_json::Value {
+    async fn rules(&self, user: &UserInfo, namespace: &str) -> Value {
         let incomplete = node::name_of(user).is_some().then_some("node authorizer does not support user rule resolution");
         review::rules_status(&self.rbac.rules_for(user, namespace), user, incomplete)
+    }
+
+    fn may_grant(&self, user: &UserInfo, kind: &str, namespace: &str, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        rbac::escalation::check(self, user, kind, namespace, new, old)
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::cache::Page;
+use crate::storage::{Storage, prefix_of};
+
 /// One stored object.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -26,6 +29,23 @@ pub trait Objects: Send + Sync + 'static {
 
     /// A number that grows with every change of the resource whose keys start with the prefix.
     fn newest(&self, prefix: &str) -> u64;
+}
+
+impl Objects for Storage {
+    fn get(&self, key: &str) -> Option<Bytes> {
+        self.cache(prefix_of(key)).get(key).map(|o| o.json().clone())
+    }
+
+    fn list(&self, prefix: &str) -> Vec<Stored> {
+        let page = Page { prefix, from: "", limit: 0, at: None };
+        // Only a picture of the past can be too old.
+        let Ok(picture) = self.cache(prefix_of(prefix)).picture(&page, self.applied(), |_| true) else { return Vec::new() };
+        picture.objects.iter().map(|o| Stored { key: o.key().clone(), revision: o.revision().0, json: o.json().clone() }).collect()
+    }
+
+    fn newest(&self, prefix: &str) -> u64 {
+        self.cache(prefix_of(prefix)).newest().0
+    }
 }
 
 /// Where each resource is kept.
