@@ -211,7 +211,11 @@ impl Allocator {
                     continue;
                 }
                 if !self.ports.contains(&number) {
-                    let detail = format!("provided port is not in the valid range. The range of valid ports is {}-{}", self.ports.start(), self.ports.end());
+                    let detail = format!(
+                        "provided port is not in the valid range. The range of valid ports is {}-{}",
+                        self.ports.start(),
+                        self.ports.end()
+                    );
                     errors.push(field::Error::invalid(&path, asked, &detail));
                 } else if taken.ports.insert(key.clone()) {
                     reservation.ports.push(key);

@@ -34,10 +34,17 @@ impl Metrics {
         for ((verb, resource, code), count) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let verb = verb.to_uppercase();
             // Writing to a string cannot fail.
-            let _ = writeln!(out, "apiserver_request_total{{code=\"{code}\",resource=\"{}\",verb=\"{}\"}} {count}", escaped(resource), escaped(&verb));
+            let _ = writeln!(
+                out,
+                "apiserver_request_total{{code=\"{code}\",resource=\"{}\",verb=\"{}\"}} {count}",
+                escaped(resource),
+                escaped(&verb)
+            );
         }
         if let Some(bytes) = resident_memory() {
-            out.push_str("# HELP process_resident_memory_bytes Resident memory size in bytes.\n# TYPE process_resident_memory_bytes gauge\n");
+            out.push_str(
+                "# HELP process_resident_memory_bytes Resident memory size in bytes.\n# TYPE process_resident_memory_bytes gauge\n",
+            );
             let _ = writeln!(out, "process_resident_memory_bytes {bytes}");
         }
         out

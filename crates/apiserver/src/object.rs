@@ -72,7 +72,15 @@ impl Object {
         json.extend_from_slice(before);
         json.extend_from_slice(version.as_bytes());
         json.extend_from_slice(after);
-        Self { key, revision, json: json.freeze(), head, facts: OnceLock::new(), other_version: OnceLock::new(), protobuf: Default::default() }
+        Self {
+            key,
+            revision,
+            json: json.freeze(),
+            head,
+            facts: OnceLock::new(),
+            other_version: OnceLock::new(),
+            protobuf: Default::default(),
+        }
     }
 
     /// The bytes as they are in the store: without resourceVersion.

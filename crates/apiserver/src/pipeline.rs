@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use crate::admission::{self, Operation};
 use crate::allocate::Reservation;
+use crate::auth::{self, forbidden};
 use crate::body::Body;
 use crate::call::Call;
-use crate::auth::{self, forbidden};
 use crate::identity::{Decision, Peer, UserInfo};
 use crate::negotiate::{Accept, Views};
 use crate::request::{Query, RequestInfo};
@@ -123,6 +123,7 @@ pub async fn shape(call: &Call, operation: Operation, mut new: Value, old: Optio
             registry::fields::fill_new(call, &mut new);
         }
         Some(old) => {
+            registry::fields::keep_generation(&mut new, old);
             match subresource {
                 "" | "scale" => resource.strategy.prepare_update(&mut new, old),
                 _ => resource.strategy.prepare_subresource(subresource, &mut new, old),

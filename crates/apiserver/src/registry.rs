@@ -28,7 +28,11 @@ pub async fn serve(call: &Call, method: Method, body: Body, upgrade: Option<OnUp
     }
     let descriptor = &call.resource.descriptor;
     let verb = call.info.verb.as_str();
-    if descriptor.namespaced && call.info.namespace.is_empty() && !matches!(verb, "list" | "watch") && !descriptor.plural.ends_with("reviews") {
+    if descriptor.namespaced
+        && call.info.namespace.is_empty()
+        && !matches!(verb, "list" | "watch")
+        && !descriptor.plural.ends_with("reviews")
+    {
         return Err(ApiError::method_not_allowed());
     }
     let of_one = matches!(verb, "get" | "update" | "patch" | "delete");
@@ -83,9 +87,7 @@ pub fn not_found(call: &Call) -> ApiError {
 /// What the client sees of a store's failure.
 pub fn store_failed(error: store::Error) -> ApiError {
     match error {
-        store::Error::TooLarge { .. } => {
-            ApiError::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: {error}"))
-        }
+        store::Error::TooLarge { .. } => ApiError::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: {error}")),
         other => ApiError::internal(other),
     }
 }
@@ -94,9 +96,7 @@ pub fn store_failed(error: store::Error) -> ApiError {
 pub async fn read_body(call: &Call, body: Body) -> Result<Bytes, ApiError> {
     let limit = call.server.config.body_limit;
     body::read(body, limit).await.map_err(|e| match e {
-        ReadError::TooLarge => {
-            ApiError::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {limit}"))
-        }
+        ReadError::TooLarge => ApiError::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {limit}")),
         ReadError::Broken(why) => ApiError::bad_request(format!("unable to read the request body: {why}")),
     })
 }

@@ -18,7 +18,12 @@ use crate::server::Server;
 use documents::Document;
 
 /// Answers the request.
-pub async fn serve(server: &Arc<Server>, parts: &http::request::Parts, info: &RequestInfo, user: &UserInfo) -> Result<Response<Body>, ApiError> {
+pub async fn serve(
+    server: &Arc<Server>,
+    parts: &http::request::Parts,
+    info: &RequestInfo,
+    user: &UserInfo,
+) -> Result<Response<Body>, ApiError> {
     let path = parts.uri.path();
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     if !matches!(parts.method, Method::GET | Method::HEAD) {

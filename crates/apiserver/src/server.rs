@@ -56,7 +56,8 @@ impl Server {
     pub async fn build(config: Config, deps: Deps) -> Result<Arc<Self>, ApiError> {
         let services = deps.storage.cache("/registry/services/specs/");
         let page = Page { prefix: "/registry/services/specs/", from: "", limit: 0, at: None };
-        let stored = services.picture(&page, deps.storage.applied(), |_| true).map_err(|_| ApiError::internal("services have no history"))?;
+        let stored =
+            services.picture(&page, deps.storage.applied(), |_| true).map_err(|_| ApiError::internal("services have no history"))?;
         let trees: Vec<Value> = stored.objects.iter().map(|o| o.tree()).collect();
         let catalog = Catalog::builtin();
         let server = Arc::new(Self {

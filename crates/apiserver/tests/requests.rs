@@ -46,7 +46,12 @@ async fn failures_have_kubernetes_words() {
         ("POST", MAPS, config_map("a", "1"), "409 AlreadyExists configmaps \"a\" already exists"),
         ("POST", "/api/v1/namespaces/nope/configmaps", config_map("a", "1"), "404 NotFound namespaces \"nope\" not found"),
         ("POST", MAPS, elsewhere, "400 BadRequest the namespace of the provided object does not match the namespace sent on the request"),
-        ("PUT", "/api/v1/namespaces/default/configmaps/b", config_map("a", "1"), "400 BadRequest the name of the object (a) does not match the name on the URL (b)"),
+        (
+            "PUT",
+            "/api/v1/namespaces/default/configmaps/b",
+            config_map("a", "1"),
+            "400 BadRequest the name of the object (a) does not match the name on the URL (b)",
+        ),
         ("PUT", "/api/v1/namespaces/default/configmaps/zz", config_map("zz", "1"), "404 NotFound configmaps \"zz\" not found"),
         (
             "PUT",
@@ -55,8 +60,18 @@ async fn failures_have_kubernetes_words() {
             "409 Conflict Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again",
         ),
         ("PUT", MAPS, none.clone(), "405 MethodNotAllowed the server does not allow this method on the requested resource"),
-        ("DELETE", "/api/v1/namespaces/default", none.clone(), "403 Forbidden namespaces \"default\" is forbidden: this namespace may not be deleted"),
-        ("GET", "/api/v1/namespaces/default/configmaps?fieldSelector=a%3Db", none.clone(), "400 BadRequest \"a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default",
+            none.clone(),
+            "403 Forbidden namespaces \"default\" is forbidden: this namespace may not be deleted",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps?fieldSelector=a%3Db",
+            none.clone(),
+            "400 BadRequest \"a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
         ("GET", "/api/v1/namespaces/default/pods?fieldSelector=a%3Db", none.clone(), "400 BadRequest field label not supported: a"),
     ];
     for (method, path, body, expected) in cases {
@@ -93,8 +108,14 @@ async fn users_without_rights_are_told_what_they_lack() {
     let mut c = Cluster::start().await;
     c.user = apiserver::UserInfo::new("nobody", &[]);
     let cases = [
-        ("/api/v1/namespaces/default/pods/a", "403 Forbidden pods \"a\" is forbidden: User \"nobody\" cannot get resource \"pods\" in API group \"\" in the namespace \"default\""),
-        ("/apis/apps/v1/deployments", "403 Forbidden deployments.apps is forbidden: User \"nobody\" cannot list resource \"deployments\" in API group \"apps\" at the cluster scope"),
+        (
+            "/api/v1/namespaces/default/pods/a",
+            "403 Forbidden pods \"a\" is forbidden: User \"nobody\" cannot get resource \"pods\" in API group \"\" in the namespace \"default\"",
+        ),
+        (
+            "/apis/apps/v1/deployments",
+            "403 Forbidden deployments.apps is forbidden: User \"nobody\" cannot list resource \"deployments\" in API group \"apps\" at the cluster scope",
+        ),
         ("/metrics", "403 Forbidden forbidden: User \"nobody\" cannot get path \"/metrics\""),
     ];
     for (path, expected) in cases {
@@ -180,7 +201,8 @@ async fn scale_and_status_change_only_their_part() {
     let c = Cluster::start().await;
     let path = "/apis/apps/v1/namespaces/default/deployments";
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let deployment = json!({"metadata": {"name": "d"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let made = c.post(path, &deployment).await;
     assert_eq!(made.code, 201, "{}", made.json);
     let scale = c.get(&format!("{path}/d/scale")).await;

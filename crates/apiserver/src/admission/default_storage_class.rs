@@ -26,9 +26,8 @@ impl Plugin for DefaultStorageClass {
         let classes = review.call.server.all("storage.k8s.io", "storageclasses", "");
         let defaults = classes.iter().map(|o| o.tree()).filter(|c| meta::annotation(c, DEFAULT) == Some("true"));
         // Of several defaults the youngest counts, then the first by name.
-        let newest = defaults.max_by(|a, b| {
-            meta::creation_timestamp(a).cmp(meta::creation_timestamp(b)).then_with(|| meta::name(b).cmp(meta::name(a)))
-        });
+        let newest = defaults
+            .max_by(|a, b| meta::creation_timestamp(a).cmp(meta::creation_timestamp(b)).then_with(|| meta::name(b).cmp(meta::name(a))));
         if let (Some(class), Some(spec)) = (newest, claim.get_mut("spec").and_then(Value::as_object_mut)) {
             spec.insert("storageClassName".to_owned(), json!(meta::name(&class)));
         }

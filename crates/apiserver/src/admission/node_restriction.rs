@@ -87,7 +87,9 @@ fn own_pod(review: &Review<'_>, object: &Value, node: &str) -> Result<(), ApiErr
             let why = format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself");
             Err(review.forbid(about, &why))
         }
-        (Operation::Update, "") => Err(review.forbid(about, &format!("unexpected operation UPDATE, node {node:?} can only create and delete mirror pods"))),
+        (Operation::Update, "") => {
+            Err(review.forbid(about, &format!("unexpected operation UPDATE, node {node:?} can only create and delete mirror pods")))
+        }
         _ => Ok(()),
     }
 }

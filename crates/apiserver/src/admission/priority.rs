@@ -32,12 +32,18 @@ impl Plugin for Priority {
         let policy = found.as_ref().and_then(|c| c.get("preemptionPolicy")?.as_str()).unwrap_or("PreemptLowerPriority").to_owned();
         let own = pod.pointer("/spec/priority").and_then(Value::as_i64);
         if own.is_some_and(|own| own != value) {
-            let why = format!("the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name", own.unwrap_or_default());
+            let why = format!(
+                "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
+                own.unwrap_or_default()
+            );
             return Err(review.forbid(meta::name(pod), &why));
         }
         let own = pod.pointer("/spec/preemptionPolicy").and_then(Value::as_str).map(str::to_owned);
         if own.as_ref().is_some_and(|own| *own != policy) {
-            let why = format!("the string value of PreemptionPolicy ({}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name", own.unwrap_or_default());
+            let why = format!(
+                "the string value of PreemptionPolicy ({}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name",
+                own.unwrap_or_default()
+            );
             return Err(review.forbid(meta::name(pod), &why));
         }
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {

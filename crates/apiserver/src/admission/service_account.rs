@@ -42,7 +42,8 @@ impl Plugin for ServiceAccount {
             mount(review, pod);
         }
         let secrets = pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty);
-        if let (true, Some(own), Some(spec)) = (secrets, found.get("imagePullSecrets"), pod.get_mut("spec").and_then(Value::as_object_mut)) {
+        if let (true, Some(own), Some(spec)) = (secrets, found.get("imagePullSecrets"), pod.get_mut("spec").and_then(Value::as_object_mut))
+        {
             spec.insert("imagePullSecrets".to_owned(), own.clone());
         }
         Ok(())

@@ -79,7 +79,8 @@ fn head(line: &str) -> Value {
 fn add(object: &mut Value, detail: &str) {
     if let Some(rules) = object.get_mut("rules").and_then(Value::as_array_mut) {
         rules.push(rule(detail));
-    } else if let (Some(subjects), Some((kind, name))) = (object.get_mut("subjects").and_then(Value::as_array_mut), detail.split_once(' ')) {
+    } else if let (Some(subjects), Some((kind, name))) = (object.get_mut("subjects").and_then(Value::as_array_mut), detail.split_once(' '))
+    {
         subjects.push(match (kind, name.split_once('/')) {
             ("ServiceAccount", Some((namespace, name))) => json!({"kind": kind, "name": name, "namespace": namespace}),
             _ => json!({"apiGroup": GROUP, "kind": kind, "name": name}),
@@ -152,8 +153,7 @@ fn merge_missing(merged: &mut Value, wanted: &Value, map: &str) {
 fn add_missing_rules(merged: &mut Value, wanted: &Value) {
     let parse = |o: &Value| -> Vec<Rule> { o.get("rules").and_then(|r| serde_json::from_value(r.clone()).ok()).unwrap_or_default() };
     let (have, want) = (parse(merged), parse(wanted));
-    let missing: Vec<Rule> =
-        want.iter().flat_map(Rule::broken_down).filter(|one| !have.iter().any(|rule| rule.covers(one))).collect();
+    let missing: Vec<Rule> = want.iter().flat_map(Rule::broken_down).filter(|one| !have.iter().any(|rule| rule.covers(one))).collect();
     if missing.is_empty() {
         return;
     }

@@ -49,7 +49,13 @@ mod tests {
         let cases = [
             (pods.clone(), r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#),
             (
-                Attributes { group: "apps".into(), resource: "deployments".into(), subresource: "scale".into(), name: "web".into(), ..pods.clone() },
+                Attributes {
+                    group: "apps".into(),
+                    resource: "deployments".into(),
+                    subresource: "scale".into(),
+                    name: "web".into(),
+                    ..pods.clone()
+                },
                 r#"deployments.apps "web" is forbidden: User "x" cannot list resource "deployments/scale" in API group "apps" in the namespace "default""#,
             ),
             (

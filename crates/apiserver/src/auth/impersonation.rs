@@ -43,7 +43,8 @@ struct Wanted {
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Self {
-        let texts = |name: &str| -> Vec<String> { headers.get_all(name).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect() };
+        let texts =
+            |name: &str| -> Vec<String> { headers.get_all(name).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect() };
         let first = |name: &str| texts(name).into_iter().next().unwrap_or_default();
         let mut extra = Vec::new();
         for name in headers.keys() {

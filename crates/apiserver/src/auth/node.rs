@@ -113,7 +113,9 @@ impl NodeAuthorizer {
             "get" | "update" | "patch" | "delete" => self.related(node, a),
             "watch" | "list" | "deletecollection" if selects(a, "spec.nodeName", node) => yes(),
             "watch" | "list" | "deletecollection" => no("can only list/watch/deletecollection resourceslices with nodeName field selector"),
-            _ => no("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"),
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
         }
     }
 

@@ -101,9 +101,7 @@ fn user_of(spec: &Value) -> UserInfo {
 }
 
 fn attributes(spec: &Value, user: UserInfo) -> Attributes {
-    let about = |branch: &str, key: &str| {
-        spec.get(branch).and_then(|b| b.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let about = |branch: &str, key: &str| spec.get(branch).and_then(|b| b.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
     if spec.get("resourceAttributes").is_none_or(Value::is_null) {
         return Attributes {
             user,
@@ -155,7 +153,11 @@ fn validate(kind: &str, review: &Value) -> ErrorList {
     let (resource, other) = (spec.get("resourceAttributes").unwrap_or(&null), spec.get("nonResourceAttributes").unwrap_or(&null));
     let mut errs = ErrorList::new();
     if !resource.is_null() && !other.is_null() {
-        errs.push(Error::invalid(&path.child("nonResourceAttributes"), other.clone(), "cannot be specified in combination with resourceAttributes"));
+        errs.push(Error::invalid(
+            &path.child("nonResourceAttributes"),
+            other.clone(),
+            "cannot be specified in combination with resourceAttributes",
+        ));
     }
     if resource.is_null() && other.is_null() {
         const ONE: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";

@@ -62,9 +62,16 @@ fn trimming_moves_the_floor_and_what_is_older_is_refused() {
 fn a_selector_sees_objects_come_and_go() {
     let cache = filled();
     let x = |o: &Object| o.facts(&[]).labels.get("l").is_some_and(|v| v == "x");
-    let seen: Vec<String> = cache.after(Revision(1)).unwrap().iter().filter_map(|e| e.seen_by(x).map(|(c, s)| {
-        let o = s.object();
-        format!("{} {}@{}", c.word(), o.name(), o.revision().0)
-    })).collect();
+    let seen: Vec<String> = cache
+        .after(Revision(1))
+        .unwrap()
+        .iter()
+        .filter_map(|e| {
+            e.seen_by(x).map(|(c, s)| {
+                let o = s.object();
+                format!("{} {}@{}", c.word(), o.name(), o.revision().0)
+            })
+        })
+        .collect();
     assert_eq!(seen, ["ADDED a@2", "ADDED b@3", "ADDED c@4", "DELETED b@5", "DELETED a@6", "ADDED d@7"]);
 }

@@ -72,7 +72,9 @@ pub async fn options(call: &Call, body: Body) -> Result<DeleteOptions, ApiError>
     let own = Gvk::new(call.group(), &call.resource.descriptor.version, "DeleteOptions");
     // Clients send the options under the resource's group, under core v1, or under meta.k8s.io.
     let decode = |gvk: &Gvk| model::decode(&bytes, encoding, gvk, FieldValidation::Ignore);
-    let decoded = decode(&own).or_else(|_| decode(&Gvk::new("", "v1", "DeleteOptions"))).or_else(|_| decode(&Gvk::new("meta.k8s.io", "v1", "DeleteOptions")))?;
+    let decoded = decode(&own)
+        .or_else(|_| decode(&Gvk::new("", "v1", "DeleteOptions")))
+        .or_else(|_| decode(&Gvk::new("meta.k8s.io", "v1", "DeleteOptions")))?;
     DeleteOptions::parse(Some(&decoded.object), &call.query)
 }
 

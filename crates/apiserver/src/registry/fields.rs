@@ -59,12 +59,16 @@ pub fn keep_system_fields(new: &mut Value, old: &Value) {
     if metadata.get("uid").is_none_or(|u| u == "") {
         metadata.insert("uid".to_owned(), before.get("uid").cloned().unwrap_or_default());
     }
-    // Strategies count the generation; where they do not, it stays.
-    if !metadata.contains_key("generation")
-        && let Some(generation) = before.get("generation")
-    {
-        metadata.insert("generation".to_owned(), generation.clone());
-    }
+}
+
+/// The generation is the server's: it starts from the old one, and only a strategy counts it up.
+pub fn keep_generation(new: &mut Value, old: &Value) {
+    let before = old.pointer("/metadata/generation").cloned();
+    let Some(metadata) = meta::metadata_mut(new) else { return };
+    match before {
+        Some(generation) => metadata.insert("generation".to_owned(), generation),
+        None => metadata.remove("generation"),
+    };
 }
 
 /// The object's namespace is the request's.

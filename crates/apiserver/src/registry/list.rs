@@ -82,7 +82,11 @@ pub async fn not_older_than(call: &Call, revision: u64) -> Result<(), ApiError> 
     waited.unwrap_or_else(|_| {
         let message = format!("Too large resource version: {revision}, current: {}", storage.applied().0);
         let mut error = ApiError::new(504, Reason::Timeout, format!("Timeout: {message}"));
-        let cause = api::error::Cause { reason: "ResourceVersionTooLarge".to_owned(), message: "Too large resource version".to_owned(), field: String::new() };
+        let cause = api::error::Cause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        };
         error = error.with_cause(cause);
         if let Some(details) = error.details.as_mut() {
             details.retry_after_seconds = 1;

@@ -7,8 +7,8 @@ use api::{ApiError, codec, field, meta};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::update::{self, Existed};
 use super::read_body;
+use super::update::{self, Existed};
 use crate::body::Body;
 use crate::call::Call;
 use crate::managed;

@@ -134,12 +134,7 @@ fn deletes(call: &Call, tree: &Value) -> bool {
     meta::deletion_timestamp(tree).is_some() && grace == 0 && meta::finalizers(tree).next().is_none() && call.resource.strategy.may_go(tree)
 }
 
-async fn finish_deletion(
-    call: &Call,
-    options: &WriteOptions,
-    existing: &std::sync::Arc<Object>,
-    tree: Value,
-) -> Result<Attempt, ApiError> {
+async fn finish_deletion(call: &Call, options: &WriteOptions, existing: &std::sync::Arc<Object>, tree: Value) -> Result<Attempt, ApiError> {
     if options.dry_run == DryRun::All {
         return Ok(Attempt::Done(Made::Tree(tree)));
     }

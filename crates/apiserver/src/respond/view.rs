@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use api::meta::Gvk;
 use api::ApiError;
+use api::meta::Gvk;
 use api::table::{Headers, IncludeObject, Printer};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! One tree as bytes in the encoding that the client wants.
 
-use api::meta::Gvk;
 use api::ApiError;
+use api::meta::Gvk;
 use bytes::Bytes;
 use serde_json::Value;
 

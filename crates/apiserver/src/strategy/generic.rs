@@ -136,7 +136,9 @@ pub fn bump_generation(new: &mut Value, old: &Value, counts: Counts) {
         Counts::Spec => new.get("spec") != old.get("spec"),
         Counts::AllButMetadata => {
             let ignored = |k: &str| matches!(k, "metadata" | "status" | "apiVersion" | "kind");
-            let rest = |o: &Value| o.as_object().map(|m| m.iter().filter(|(k, _)| !ignored(k)).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
+            let rest = |o: &Value| {
+                o.as_object().map(|m| m.iter().filter(|(k, _)| !ignored(k)).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>())
+            };
             rest(new) != rest(old)
         }
     };

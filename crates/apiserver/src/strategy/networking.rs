@@ -1,7 +1,7 @@
 //! Kinds of the network besides Service.
 
-use super::generic::{Counts, Generic};
 use super::Strategy;
+use super::generic::{Counts, Generic};
 
 const SLICE: Generic = Generic { counts: Counts::AllButMetadata, ..Generic::PLAIN };
 

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn grace_is_only_for_pods_that_run_somewhere() {
-        let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
+        let pod =
+            |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
         assert_eq!(Pods.grace(&pod("", "Pending"), None), Grace::Seconds(0));
         assert_eq!(Pods.grace(&pod("n", "Running"), None), Grace::Seconds(30));
         assert_eq!(Pods.grace(&pod("n", "Running"), Some(5)), Grace::Seconds(5));

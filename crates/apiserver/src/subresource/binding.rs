@@ -33,7 +33,11 @@ pub(super) async fn serve(call: &Call, body: Body) -> Result<Response<Body>, Api
     let pods = call.server.catalog.get("", "v1", "pods").ok_or_else(ApiError::no_such_path)?;
     let info = RequestInfo { resource: "pods".to_owned(), name: name.clone(), ..call.info.clone() };
     bind(&call.about(pods, info), &binding, options.dry_run).await?;
-    respond::tree(call, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}), StatusCode::CREATED)
+    respond::tree(
+        call,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+        StatusCode::CREATED,
+    )
 }
 
 fn check(binding: &Value, name: &str) -> Result<(), ApiError> {

@@ -71,7 +71,9 @@ async fn exchange<S>(target: &Target, stream: S, onward: Onward) -> Result<Respo
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let broken = |e: hyper::Error| ApiError::new(502, api::Reason::InternalError, format!("error talking to backend {}:{}: {e}", target.host, target.port));
+    let broken = |e: hyper::Error| {
+        ApiError::new(502, api::Reason::InternalError, format!("error talking to backend {}:{}: {e}", target.host, target.port))
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -83,7 +85,8 @@ where
     *request.method_mut() = onward.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = passed_on(&onward.headers, onward.upgrade.is_some());
-    let host = if target.host.contains(':') { format!("[{}]:{}", target.host, target.port) } else { format!("{}:{}", target.host, target.port) };
+    let host =
+        if target.host.contains(':') { format!("[{}]:{}", target.host, target.port) } else { format!("{}:{}", target.host, target.port) };
     request.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(ApiError::internal)?);
     let mut response = sender.send_request(request).await.map_err(broken)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -47,7 +47,11 @@ pub(super) async fn serve(call: &Call, body: Body) -> Result<Response<Body>, Api
         deletion.resource_version = Some(pinned);
     }
     evict(call, &deletion).await?;
-    respond::tree(call, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}), StatusCode::CREATED)
+    respond::tree(
+        call,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+        StatusCode::CREATED,
+    )
 }
 
 /// Such pods no longer count for any budget.
@@ -116,7 +120,11 @@ fn decremented(call: &Call, mut budget: Value, pod: &str) -> Result<Value, ApiEr
     let name = meta::name(&budget).to_owned();
     let number = |p: &str| budget.pointer(p).and_then(Value::as_i64).unwrap_or(0);
     if number("/status/observedGeneration") < meta::generation(&budget) {
-        let cause = Cause { reason: "DisruptionBudget".to_owned(), message: format!("The disruption budget {name} is still being processed by the server."), field: String::new() };
+        let cause = Cause {
+            reason: "DisruptionBudget".to_owned(),
+            message: format!("The disruption budget {name} is still being processed by the server."),
+            field: String::new(),
+        };
         return Err(ApiError::too_many_requests(MESSAGE, RETRY).with_cause(cause));
     }
     let allowed = number("/status/disruptionsAllowed");
@@ -129,7 +137,10 @@ fn decremented(call: &Call, mut budget: Value, pod: &str) -> Result<Value, ApiEr
     }
     if allowed == 0 {
         let (needed, healthy) = (number("/status/desiredHealthy"), number("/status/currentHealthy"));
-        return Err(refused(MESSAGE, Some(format!("The disruption budget {name} needs {needed} healthy pods and has {healthy} currently"))));
+        return Err(refused(
+            MESSAGE,
+            Some(format!("The disruption budget {name} needs {needed} healthy pods and has {healthy} currently")),
+        ));
     }
     if let Some(status) = budget.get_mut("status").and_then(Value::as_object_mut) {
         status.insert("disruptionsAllowed".to_owned(), json!(allowed.saturating_sub(1)));

@@ -27,9 +27,17 @@ pub(super) fn kubelet(call: &Call, node: &str) -> Result<Target, ApiError> {
     let found = call.server.find("", "nodes", "", node).ok_or_else(|| ApiError::not_found("", "nodes", node))?.tree();
     let addresses = found.pointer("/status/addresses").and_then(Value::as_array).cloned().unwrap_or_default();
     let of = |kind: &str| addresses.iter().find(|a| a.get("type").is_some_and(|t| t == kind)).and_then(|a| a.get("address")?.as_str());
-    let host = ADDRESSES.iter().find_map(|k| of(k)).ok_or_else(|| ApiError::internal(format!("no preferred addresses found; known addresses: {addresses:?}")))?;
+    let host = ADDRESSES
+        .iter()
+        .find_map(|k| of(k))
+        .ok_or_else(|| ApiError::internal(format!("no preferred addresses found; known addresses: {addresses:?}")))?;
     let port = found.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(Value::as_u64).and_then(|p| u16::try_from(p).ok());
-    let client = call.server.config.kubelet_client.as_ref().ok_or_else(|| ApiError::internal("the server has no client certificate for kubelets"))?;
+    let client = call
+        .server
+        .config
+        .kubelet_client
+        .as_ref()
+        .ok_or_else(|| ApiError::internal("the server has no client certificate for kubelets"))?;
     Ok(Target { host: host.to_owned(), port: port.filter(|p| *p != 0).unwrap_or(KUBELET_PORT), tls: Some(client.0.clone()) })
 }
 

@@ -57,11 +57,7 @@ pub(super) async fn serve(call: &Call, body: Body) -> Result<Response<Body>, Api
 /// Makes the new scale from the present one.
 type ScaleChange = Box<dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync>;
 
-async fn write(
-    call: &Call,
-    options: &WriteOptions,
-    change: ScaleChange,
-) -> Result<Response<Body>, ApiError> {
+async fn write(call: &Call, options: &WriteOptions, change: ScaleChange) -> Result<Response<Body>, ApiError> {
     let change = move |present: Option<&Value>| {
         let present = present.ok_or_else(|| registry::not_found(call))?;
         let scale = change(&of(present))?;
@@ -131,7 +127,8 @@ fn selector(selector: Option<&Value>) -> String {
     let expressions = map.get("matchExpressions").and_then(Value::as_array).filter(|_| structured);
     for expression in expressions.into_iter().flatten() {
         let key = expression.get("key").and_then(Value::as_str).unwrap_or_default();
-        let mut values: Vec<&str> = expression.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut values: Vec<&str> =
+            expression.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         values.sort_unstable();
         let list = values.join(",");
         let term = match expression.get("operator").and_then(Value::as_str).unwrap_or_default() {

@@ -64,13 +64,18 @@ fn bound_object(call: &Call, request: &Value, account: &Value) -> Result<Option<
     let found = call.server.find("", plural, namespace, name).ok_or_else(|| ApiError::not_found("", plural, name))?.tree();
     let uid = text("uid");
     if !uid.is_empty() && uid != meta::uid(&found) {
-        let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict("", plural, name, &why));
     }
     if plural == "pods" {
         let runs_as = found.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
         if runs_as != meta::name(account) {
-            let message = format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", meta::name(account));
+            let message = format!(
+                "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+                meta::name(account)
+            );
             return Err(ApiError::bad_request(message));
         }
     }

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
+use api::ApiError;
 use apiserver::body::{self, Body};
 use apiserver::{Attributes, Authenticator, Authorizer, Config, Decision, Deps, Peer, Server, Storage, TokenIssuer, UserInfo};
-use api::ApiError;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};

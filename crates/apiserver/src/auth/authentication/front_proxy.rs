@@ -41,7 +41,8 @@ impl Verifier {
         if !self.names.is_empty() && !self.names.contains(&proxy.name) {
             return Err(format!("x509: subject with cn={} is not in the allowed list", proxy.name));
         }
-        let texts = |name: &str| -> Vec<String> { headers.get_all(name).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect() };
+        let texts =
+            |name: &str| -> Vec<String> { headers.get_all(name).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect() };
         let Some(name) = texts(USER).into_iter().find(|n| !n.is_empty()) else { return Ok(None) };
         let uid = texts(UID).into_iter().next().unwrap_or_default();
         let mut user = UserInfo { name, uid, groups: texts(GROUP), ..UserInfo::default() };

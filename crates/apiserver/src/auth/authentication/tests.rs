@@ -196,7 +196,10 @@ async fn requests_are_checked() {
     let (account, pod) = w.populate();
     let refused = async |spec: Value, bound: Option<&Value>| w.issuer.issue(json!({"spec": spec}), &account, bound).await.unwrap_err();
     let short = refused(json!({"expirationSeconds": 599}), None).await;
-    assert!(short.message.ends_with("spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"), "{short}");
+    assert!(
+        short.message.ends_with("spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"),
+        "{short}"
+    );
     let mut other = pod.clone();
     other["spec"]["serviceAccountName"] = json!("other");
     let wrong = refused(json!({"boundObjectRef": {"kind": "Pod"}}), Some(&other)).await;

@@ -25,7 +25,8 @@ impl StaticTokens {
                 return Err(refused("the token is empty"));
             }
             let groups = rest.first().into_iter().flat_map(|g| g.split(',')).map(str::trim).filter(|g| !g.is_empty());
-            let user = UserInfo { name: name.clone(), uid: uid.clone(), groups: groups.map(str::to_owned).collect(), ..UserInfo::default() };
+            let user =
+                UserInfo { name: name.clone(), uid: uid.clone(), groups: groups.map(str::to_owned).collect(), ..UserInfo::default() };
             tokens.add(token, user);
         }
         Ok(tokens)

@@ -57,7 +57,9 @@ impl References {
             "resourceslices" => self.names_node(keys::RESOURCE_SLICES, name, node),
             "persistentvolumes" => self.volume(name).is_some_and(|v| self.uses_volume(node, &v)),
             "secrets" => self.referred(node, resource, namespace, name) || self.secret_of_volume(node, namespace, name),
-            "configmaps" | "persistentvolumeclaims" | "resourceclaims" | "serviceaccounts" => self.referred(node, resource, namespace, name),
+            "configmaps" | "persistentvolumeclaims" | "resourceclaims" | "serviceaccounts" => {
+                self.referred(node, resource, namespace, name)
+            }
             _ => false,
         }
     }
@@ -68,7 +70,8 @@ impl References {
     }
 
     fn referred(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
-        let wanted = |facts: &PodFacts| facts.node == node && !facts.mirror && facts.refers.iter().any(|(r, n)| *r == resource && n == name);
+        let wanted =
+            |facts: &PodFacts| facts.node == node && !facts.mirror && facts.refers.iter().any(|(r, n)| *r == resource && n == name);
         self.objects.list(&format!("{}{namespace}/", keys::PODS)).iter().any(|stored| self.facts(stored).is_some_and(|f| wanted(&f)))
     }
 

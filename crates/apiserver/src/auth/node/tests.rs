@@ -29,8 +29,11 @@ fn a_kubelet_reads_what_its_pods_refer_to_and_nothing_else() {
     };
     objects.put("/registry/pods/default/p", &pod("n1", "mine"));
     objects.put("/registry/pods/default/other", &pod("n2", "theirs"));
-    objects.put("/registry/persistentvolumes/pv", &json!({"spec": {"claimRef": {"namespace": "default", "name": "claim"},
-        "csi": {"nodeStageSecretRef": {"namespace": "kube-system", "name": "stage"}}}}));
+    objects.put(
+        "/registry/persistentvolumes/pv",
+        &json!({"spec": {"claimRef": {"namespace": "default", "name": "claim"},
+        "csi": {"nodeStageSecretRef": {"namespace": "kube-system", "name": "stage"}}}}),
+    );
     let authorizer = NodeAuthorizer::new(objects);
     for (verb, resource, namespace, name, allowed) in [
         ("get", "secrets", "default", "mine", true),

@@ -16,7 +16,14 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 /// user lacks, unless the user may `escalate` the role or `bind` the referenced role. Other kinds pass.
 ///
 /// `old` is the stored object of an update. `namespace` is the request's, since the object may not carry it yet.
-pub fn check(authorization: &Authorization, user: &UserInfo, kind: &str, namespace: &str, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub fn check(
+    authorization: &Authorization,
+    user: &UserInfo,
+    kind: &str,
+    namespace: &str,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
     if user.groups.iter().any(|g| g == MASTERS) || old.is_some_and(|old| only_for_the_collector(new, old)) {
         return Ok(());
     }

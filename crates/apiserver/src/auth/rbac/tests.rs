@@ -116,9 +116,7 @@ fn nobody_gives_what_he_does_not_have() {
         "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"bob\" (groups=[\"dev\"]) is attempting to grant RBAC permissions not \
          currently held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\" \"list\"]}"
     );
-    let binding = |role: &str| {
-        json!({"metadata": {"name": "x"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}})
-    };
+    let binding = |role: &str| json!({"metadata": {"name": "x"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}});
     check("RoleBinding", "dev", &binding("view")).unwrap();
     assert_eq!(check("RoleBinding", "dev", &binding("cluster-admin")).unwrap_err().code, 403);
     assert_eq!(check("ClusterRoleBinding", "", &binding("view")).unwrap_err().code, 403);
