@@ -217,3 +217,26 @@ async fn scale_and_status_change_only_their_part() {
     assert_eq!((written.at("/spec/replicas"), written.at("/status/replicas")), (&json!(5), &json!(3)), "{}", written.json);
     assert_eq!(written.at("/metadata/generation"), &json!(2));
 }
+
+#[tokio::test]
+async fn appliers_own_fields_and_meet_conflicts() {
+    let c = Cluster::start().await;
+    let apply = async |manager: &str, body: serde_json::Value| {
+        let path = format!("{MAPS}/a?fieldManager={manager}");
+        c.ask("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], body.to_string()).await
+    };
+    let config = |data: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
+    let made = apply("one", config(json!({"k": "1", "x": "1"}))).await;
+    assert_eq!(made.code, 201, "{}", made.json);
+    assert_eq!(made.text("/metadata/managedFields/0/manager"), "one");
+    let same = apply("one", config(json!({"k": "1", "x": "1"}))).await;
+    assert_eq!(same.text("/metadata/resourceVersion"), made.text("/metadata/resourceVersion"));
+    let fought = apply("two", config(json!({"k": "2"}))).await;
+    assert_eq!((fought.code, fought.text("/details/causes/0/field")), (409, ".data.k"), "{}", fought.json);
+    let dropped = apply("one", config(json!({"k": "1"}))).await;
+    assert_eq!(dropped.at("/data"), &json!({"k": "1"}), "{}", dropped.json);
+    let edited = c.merge(&format!("{MAPS}/a"), &json!({"data": {"k": "3"}})).await;
+    assert_eq!(edited.at("/metadata/managedFields").as_array().unwrap().len(), 1, "{}", edited.json);
+    let nameless = c.ask("PATCH", &format!("{MAPS}/a"), &[("content-type", "application/apply-patch+yaml")], "{}").await;
+    assert!(nameless.line().contains("fieldManager: Required value: is required for apply patch"), "{}", nameless.line());
+}

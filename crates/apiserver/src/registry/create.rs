@@ -44,7 +44,7 @@ pub async fn create(call: &Call, options: &WriteOptions, mut tree: Value) -> Res
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     let generated = meta::name(&tree).is_empty() && !meta::generate_name(&tree).is_empty();
-    managed::on_create(call, options, &mut tree)?;
+    managed::on_create(call, options, &mut tree);
     for attempt in 1..=NAME_ATTEMPTS {
         let mut candidate = tree.clone();
         fields::generate_name(call, &mut candidate);

@@ -52,8 +52,8 @@ pub async fn serve(call: &Call, body: Body) -> Result<Response<Body>, ApiError> 
     let (made, existed) = match kind {
         PatchType::Apply => {
             let upsert = if call.info.subresource.is_empty() { Upsert::Creates } else { Upsert::Refused };
-            let applied = managed::applied(call, &options, &bytes)?;
-            update::change(call, &options, upsert, Box::new(|present| managed::apply(call, &options, &applied, present))).await?
+            let wanted = managed::configuration(&options, &bytes)?;
+            update::change(call, &options, upsert, Box::new(|present| managed::apply(call, &options, &wanted, present))).await?
         }
         PatchType::Document(kind) => {
             let patch = Patch::parse(kind, &bytes, options.field_validation)?;

@@ -80,7 +80,7 @@ async fn attempt(call: &Call, options: &WriteOptions, existing: &std::sync::Arc<
     fields::match_namespace(call, &mut new)?;
     check_preconditions(call, &new, &old)?;
     meta::set(&mut new, "resourceVersion", meta::resource_version(&old));
-    managed::on_update(call, options, &mut new, &old)?;
+    managed::on_update(call, options, &mut new, &old);
     let Shaped { mut tree, reservation } = pipeline::shape(call, Operation::Update, new, Some(&old)).await?;
     managed::settle(&mut tree, &old);
     if deletes(call, &tree) {
