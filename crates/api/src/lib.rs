@@ -5,6 +5,7 @@
 //!
 //! Never here: I/O, async, clocks, or anything that knows of a store, a connection or a caller.
 
+pub mod apply;
 pub mod codec;
 pub mod defaults;
 pub mod discovery;

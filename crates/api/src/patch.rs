@@ -9,6 +9,8 @@ use crate::codec::{Decoded, FieldValidation, decode_json};
 use crate::error::{ApiError, Cause, Reason};
 
 mod go_text;
+pub(crate) use go_text::{shown, type_name};
+
 mod json;
 mod merge;
 mod strategic;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 
 /// The value as `%v` shows it.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value);
     out
@@ -19,7 +19,7 @@ pub(super) fn shown_map(map: &Map<String, Value>) -> String {
 }
 
 /// The name of the Go type that holds such a value.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "%!s(<nil>)",
         Value::Bool(_) => "bool",
