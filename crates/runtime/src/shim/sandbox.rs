@@ -81,10 +81,9 @@ fn pause() -> io::Result<Pid> {
     }
 }
 
-/// Forks a child into the PID namespace of process `of`; this process itself stays where it is.
-pub(super) fn fork_into_pid_namespace(of: Pid, new: NewNamespaces) -> io::Result<Fork> {
+/// Forks a child into the PID namespace of the process behind a pidfd; this process itself stays where it is.
+pub(super) fn fork_into_pid_namespace(target: &OwnedFd, new: NewNamespaces) -> io::Result<Fork> {
     let own = fs::File::open("/proc/self/ns/pid")?;
-    let target = rustix::process::pidfd_open(of, rustix::process::PidfdFlags::empty())?;
     sys::join(target.as_fd(), libc::CLONE_NEWPID)?;
     let forked = sys::fork(new);
     if !matches!(forked, Ok(Fork::Child)) && let Err(e) = sys::join(own.as_fd(), libc::CLONE_NEWPID) {
