@@ -2,6 +2,7 @@
 //!
 //! This program is also its own shim: the runtime starts `/proc/self/exe`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Without the harness clippy takes it for a program.
 #![allow(unreachable_pub)] // Every module here is private to the test program.
 
 #[path = "containers/node.rs"]
@@ -10,6 +11,8 @@ mod node;
 mod isolation;
 #[path = "containers/lifecycle.rs"]
 mod lifecycle;
+#[path = "containers/measure.rs"]
+mod measure;
 #[path = "containers/security.rs"]
 mod security;
 #[path = "containers/streams.rs"]
@@ -74,6 +77,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     node::sweep();
+    if arguments.iter().any(|a| a == "--measure") {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        tokio.block_on(async { measure::print(Node::open().await).await });
+        return ExitCode::SUCCESS;
+    }
     let exact = arguments.iter().any(|a| a == "--exact");
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|w| if exact { *w == name } else { name.contains(w.as_str()) });

@@ -1,8 +1,9 @@
 //! Starting processes and noticing their ends.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
@@ -47,7 +48,7 @@ impl Shim {
         let log = Log::open(spec.log.as_deref()).map_err(|e| format!("opening the log of container {id}: {e}"))?;
         let pipes = Pipes::new(&spec).map_err(|e| format!("making the streams of container {id}: {e}"))?;
         let (setup, theirs) = wire::pair().map_err(|e| format!("making the streams of container {id}: {e}"))?;
-        let forked = self.fork_for(&spec.pid).map_err(|e| format!("forking container {id}: {e}"))?;
+        let forked = self.fork_for(&spec).map_err(|e| format!("forking container {id}: {e}"))?;
         let pid = match forked {
             Fork::Parent(pid) => pid,
             Fork::Child => {
@@ -63,7 +64,7 @@ impl Shim {
             id: id.to_owned(),
             dir,
             pid,
-            cgroups: spec.cgroups,
+            cgroups: spec.cgroups.into_iter().chain(spec.unified).collect(),
             stdin_mode: spec.stdin,
             stdin: pipes.stdin.1,
             terminal: None,
@@ -77,15 +78,17 @@ impl Shim {
         Ok(())
     }
 
-    fn fork_for(&self, mode: &PidMode) -> std::io::Result<Fork> {
-        let shared = match mode {
-            PidMode::Own => return sys::fork(NewNamespaces::MOUNT.and(NewNamespaces::PID)),
-            PidMode::Host => return sys::fork(NewNamespaces::MOUNT),
+    fn fork_for(&self, spec: &ContainerSpec) -> std::io::Result<Fork> {
+        let folder = unified(spec)?;
+        let folder = folder.as_ref().map(AsFd::as_fd);
+        let shared = match &spec.pid {
+            PidMode::Own => return sys::fork(NewNamespaces::MOUNT.and(NewNamespaces::PID), folder),
+            PidMode::Host => return sys::fork(NewNamespaces::MOUNT, folder),
             PidMode::Sandbox => self.pause,
             PidMode::Target(target) => self.containers.values().find(|c| c.id == *target).map(|c| c.pid),
         };
         let of = shared.ok_or_else(|| std::io::Error::other("there is no such PID namespace to share"))?;
-        sandbox::fork_into_pid_namespace(&pidfd(of)?, NewNamespaces::MOUNT)
+        sandbox::fork_into_pid_namespace(&pidfd(of)?, NewNamespaces::MOUNT, folder)
     }
 
     /// Forks a further process of a running container.
@@ -101,7 +104,8 @@ impl Shim {
         let fail = |e| format!("forking a command in container {id}: {e}");
         // Opened here: inside the container's PID namespace its number means another process.
         let target = pidfd(target).map_err(fail)?;
-        match sandbox::fork_into_pid_namespace(&target, NewNamespaces::NONE).map_err(fail)? {
+        let folder = unified(&spec).map_err(fail)?;
+        match sandbox::fork_into_pid_namespace(&target, NewNamespaces::NONE, folder.as_ref().map(AsFd::as_fd)).map_err(fail)? {
             Fork::Child => child::exec(&dir, &spec, &target, stdio, &self.null, theirs),
             Fork::Parent(pid) => {
                 self.watch(pid, Role::Exec { exec: call.exec, connection: waiting.0 }, setup, waiting);
@@ -225,6 +229,12 @@ impl Pipes {
             stderr: pipe(!spec.terminal)?,
         })
     }
+}
+
+/// The container's folder in the v2 tree, open.
+fn unified(spec: &ContainerSpec) -> std::io::Result<Option<OwnedFd>> {
+    let open = |path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    Ok(spec.unified.as_ref().map(open).transpose()?)
 }
 
 fn pidfd(pid: Pid) -> std::io::Result<OwnedFd> {
