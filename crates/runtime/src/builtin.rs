@@ -152,7 +152,7 @@ impl Builtin {
                 container_event_type: kind.into(),
                 created_at: self.now(),
                 pod_sandbox_status: Some(status::sandbox(sandbox)),
-                containers_statuses: containers.iter().map(|c| status::container(c)).collect(),
+                containers_statuses: containers.iter().map(status::container).collect(),
             });
         }
     }

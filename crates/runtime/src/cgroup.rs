@@ -47,6 +47,19 @@ impl From<Error> for cri::Error {
     }
 }
 
+/// One cgroup's folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folders {
+    pub(crate) v1: Vec<PathBuf>,
+    pub(crate) v2: Option<PathBuf>,
+}
+
+impl Folders {
+    pub(crate) fn all(self) -> Vec<PathBuf> {
+        self.v1.into_iter().chain(self.v2).collect()
+    }
+}
+
 /// The host's cgroup trees.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroups {
@@ -63,23 +76,23 @@ impl Cgroups {
         &self.tree
     }
 
-    /// The folder of cgroup `path` in every hierarchy.
-    pub(crate) fn folders(&self, path: &str) -> Result<Vec<PathBuf>, Error> {
+    /// The folders of cgroup `path` in every hierarchy.
+    pub(crate) fn folders(&self, path: &str) -> Result<Folders, Error> {
         let relative = plain(path)?;
-        Ok(self.tree.mounts().map(|mount| mount.join(&relative)).collect())
+        let (v1, v2) = self.tree.mounts();
+        Ok(Folders { v1: v1.map(|mount| mount.join(&relative)).collect(), v2: v2.map(|mount| mount.join(&relative)) })
     }
 
-    /// Makes the cgroup with its ancestors and writes its limits. Answers its folders.
-    pub(crate) fn create(&self, path: &str, limits: &Limits, devices: &Devices) -> Result<Vec<PathBuf>, Error> {
+    /// Makes the cgroup with its ancestors and writes its limits.
+    pub(crate) fn create(&self, path: &str, limits: &Limits, devices: &Devices) -> Result<(), Error> {
         let relative = plain(path)?;
-        let folders = self.folders(path)?;
+        let folders = self.folders(path)?.all();
         for folder in &folders {
             fs::create_dir_all(folder).map_err(|source| Error::File { action: "creating", path: folder.clone(), source })?;
         }
         self.tree.prepare(&relative)?;
         self.apply(path, limits)?;
-        devices::apply(&self.tree, &relative, devices)?;
-        Ok(folders)
+        devices::apply(&self.tree, &relative, devices)
     }
 
     /// Writes limits to an existing cgroup.
@@ -122,7 +135,7 @@ impl Cgroups {
 
     /// Ends everything in the cgroup and takes it away with what is below. A missing one is success. Blocking, bounded in time.
     pub(crate) fn remove(&self, path: &str) -> Result<(), Error> {
-        let folders = self.folders(path)?;
+        let folders = self.folders(path)?.all();
         for attempt in 0..REMOVE_TRIES {
             kill(&folders);
             if folders.iter().all(|folder| remove_below(folder)) {
@@ -172,10 +185,11 @@ pub(crate) fn members(folders: &[PathBuf]) -> Vec<i32> {
     pids
 }
 
-/// Moves the calling process into the cgroup with these folders.
+/// Moves the calling, single-threaded process into the v1 cgroup with these folders. By `tasks`, not `cgroup.procs`: for a single thread
+/// that moves itself the kernel takes no global lock, whose price is a grace period of some ten milliseconds.
 pub(crate) fn enter(folders: &[PathBuf]) -> Result<(), Error> {
     for folder in folders {
-        let path = folder.join("cgroup.procs");
+        let path = folder.join("tasks");
         fs::write(&path, "0").map_err(|source| failed(&path, source))?;
     }
     Ok(())

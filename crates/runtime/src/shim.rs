@@ -68,6 +68,16 @@ struct Shim {
     stopping: bool,
 }
 
+/// Whether the process has given back what it does not need while nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Soon,
+    Resting,
+}
+
+/// How long nothing has to happen before memory is given back.
+const REST_AFTER: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+
 /// What became ready.
 #[derive(Clone, Copy, Debug)]
 enum Ready {
@@ -103,8 +113,13 @@ fn run(dir: SandboxDir) -> Result<(), String> {
         stopping: false,
     };
     shim.connect(daemon);
-    while !shim.stopping {
-        let ready = shim.wait().map_err(|e| format!("waiting for events: {e}"))?;
+    let mut rest = Rest::Soon;
+    while !(shim.stopping && shim.containers.is_empty()) {
+        let ready = shim.wait(rest).map_err(|e| format!("waiting for events: {e}"))?;
+        if ready.is_empty() && rest == Rest::Soon {
+            crate::sys::give_back_memory();
+        }
+        rest = if ready.is_empty() { Rest::Resting } else { Rest::Soon };
         for event in ready {
             shim.handle(event);
         }
@@ -122,7 +137,7 @@ impl Shim {
     }
 
     /// Sleeps until something is ready. The set is small, so it is built anew each time.
-    fn wait(&self) -> io::Result<Vec<Ready>> {
+    fn wait(&self, rest: Rest) -> io::Result<Vec<Ready>> {
         let mut tokens = vec![Ready::Listener, Ready::Signals];
         let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         for (key, connection) in &self.connections {
@@ -149,7 +164,7 @@ impl Shim {
                 fds.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
             }
         }
-        match rustix::event::poll(&mut fds, None) {
+        match rustix::event::poll(&mut fds, (rest == Rest::Soon).then_some(&REST_AFTER)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }

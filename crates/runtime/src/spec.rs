@@ -53,8 +53,10 @@ pub(crate) struct ContainerSpec {
     pub(crate) pid: PidMode,
     /// Device nodes beside the usual ones.
     pub(crate) devices: Vec<DeviceNode>,
-    /// The container's cgroup folders, one per hierarchy.
+    /// The container's cgroup folders in the v1 hierarchies.
     pub(crate) cgroups: Vec<PathBuf>,
+    /// And in the v2 tree.
+    pub(crate) unified: Option<PathBuf>,
     pub(crate) user: UserSpec,
     pub(crate) capabilities: Capabilities,
     pub(crate) no_new_privs: bool,

@@ -16,24 +16,47 @@ pub(crate) enum Fork {
 
 /// New namespaces for a forked process, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NewNamespaces(libc::c_int);
+pub(crate) struct NewNamespaces(u64);
 
 impl NewNamespaces {
     pub(crate) const NONE: Self = Self(0);
-    pub(crate) const MOUNT: Self = Self(libc::CLONE_NEWNS);
-    pub(crate) const PID: Self = Self(libc::CLONE_NEWPID);
+    pub(crate) const MOUNT: Self = Self(0x0002_0000);
+    pub(crate) const PID: Self = Self(0x2000_0000);
 
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-/// Forks, the child in `new` namespaces. Only for a single-threaded process: the shim checks that it is one before its first call.
-pub(crate) fn fork(new: NewNamespaces) -> io::Result<Fork> {
-    let flags = libc::c_long::from(new.0 | libc::SIGCHLD);
+/// Forks, the child in `new` namespaces and, if given, in the v2 cgroup whose folder is open as `cgroup`. Being born there spares the grace
+/// period that the kernel waits for when it moves a process. Only for a single-threaded process: the shim checks that it is one before its
+/// first call.
+pub(crate) fn fork(new: NewNamespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    /// `struct clone_args` of clone3(2), up to and with `cgroup`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Arguments {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut arguments = Arguments { flags: new.0, exit_signal: libc::SIGCHLD.unsigned_abs().into(), ..Default::default() };
+    if let Some(folder) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = folder.as_raw_fd().unsigned_abs().into();
+    }
     // SAFETY: a clone without CLONE_VM and without a stack is a fork: the child goes on in its own copy of this memory.
-    // The process has one thread (see above), so no lock of the allocator can be held by anyone else.
-    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+    // The process has one thread (see above), so no lock of the allocator can be held by anyone else. The struct outlives the call.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<Arguments>()) } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
         pid => i32::try_from(pid).ok().and_then(Pid::from_raw).map(Fork::Parent).ok_or_else(|| io::Error::other("clone answered no pid")),
@@ -200,5 +223,28 @@ pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
 /// Watches a descriptor with tokio.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stays the same open descriptor for as long as the `AsyncFd` owns it.
-    Ok(unsafe { tokio::io::unix::AsyncFd::register(fd) }?)
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(io::Error::from)
+}
+
+/// Unmaps the pages of this program's file that are mapped but clean, and returns free heap. They come back from the page cache when they
+/// are needed; a hundred resting shims then cost what they write, not what they once read.
+pub(crate) fn give_back_memory() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (range, rights, offset) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        // Code, and constants at the file's beginning. Other read-only parts hold relocated pointers, which exist only in memory.
+        let clean = rights == "r-xp" || (rights == "r--p" && offset.bytes().all(|b| b == b'0'));
+        if !clean || !line.ends_with(&*program.to_string_lossy()) || program.as_os_str().is_empty() {
+            continue;
+        }
+        let Some((from, to)) = range.split_once('-') else { continue };
+        if let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)) {
+            // SAFETY: the range is a private file mapping that was never written to, so its content is the file's before and after.
+            unsafe { libc::madvise(from as *mut libc::c_void, to.saturating_sub(from), libc::MADV_DONTNEED) };
+        }
+    }
+    // SAFETY: malloc_trim may be called at any time; this process has one thread.
+    unsafe { libc::malloc_trim(0) };
 }

@@ -48,7 +48,7 @@ pub(crate) enum Call {
     ReopenLog { container: String },
     /// A TCP socket inside the pod's network namespace, not yet connected. Answer: [`Answer::Done`] with the descriptor.
     Socket { family: Family },
-    /// Ends the shim when no container runs any more; refused otherwise.
+    /// Kills what still runs and ends the shim when all of it is reaped.
     Shutdown,
 }
 

@@ -21,7 +21,11 @@ impl Builtin {
         let shim = self.sandbox(&container.record.sandbox)?.shim()?;
         let (out, their_out) = pipe()?;
         let (err, their_err) = pipe()?;
-        let fds = if terminal { vec![their_out] } else { vec![their_out, their_err] };
+        let mut fds = vec![their_out, their_err];
+        if terminal {
+            // One output; the other pipe is at its end at once.
+            fds.truncate(1);
+        }
         let (answer, mut carried) = shim.ask(Call::Attach { container: container.id.clone() }, &fds).await?;
         drop(fds);
         let kind = if let Answer::Attached { input } = answer { input } else { Input::None };

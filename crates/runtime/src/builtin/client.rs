@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::wire::{self, Answer, Call, Event, Message, Request};
 
@@ -21,6 +21,7 @@ pub(super) struct Shim {
     socket: AsyncFd<OwnedFd>,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
+    ended: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Shim {
     /// Takes over a connected socket. Its notices come out of the receiver; its bound is small because the reader only updates maps.
     pub(super) fn new(socket: OwnedFd) -> io::Result<(Arc<Self>, mpsc::Receiver<Notice>)> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let shim = Arc::new(Self { socket: crate::sys::watch(socket)?, next: AtomicU64::new(1), waiting: Mutex::default() });
+        let shim = Arc::new(Self { socket: crate::sys::watch(socket)?, next: AtomicU64::new(1), waiting: Mutex::default(), ended: watch::Sender::new(false) });
         let (sender, receiver) = mpsc::channel(16);
         tokio::spawn(read(shim.clone(), sender));
         Ok((shim, receiver))
@@ -87,6 +88,11 @@ impl Shim {
     /// Gives up waiting for an exec that never started.
     pub(super) fn forget_exec(&self, exec: u64) {
         self.lock().execs.remove(&exec);
+    }
+
+    /// Waits until the shim has closed its side.
+    pub(super) async fn closed(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -141,5 +147,6 @@ async fn read(shim: Arc<Shim>, notices: mpsc::Sender<Notice>) {
     };
     drop(waiting);
     shim.lock().execs.clear();
+    shim.ended.send_replace(true);
     let _ = notices.send(Notice::Gone).await;
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::records::ContainerRecord;
 use super::sandbox::Sandbox;
 use super::{Builtin, files};
-use crate::cgroup::{DeviceRule, Devices, Limits, Tree};
+use crate::cgroup::{DeviceRule, Devices, Folders, Limits, Tree};
 use crate::image::ResolvedImage;
 use crate::paths::ContainerDir;
 use crate::spec::{self, ContainerInput, ContainerSpec, DeviceKind, DeviceNode, View};
@@ -282,7 +282,7 @@ fn plan(
     sandbox: &Sandbox,
     image: &ResolvedImage,
     volume_images: &BTreeMap<String, ResolvedImage>,
-    cgroups: Vec<PathBuf>,
+    cgroups: Folders,
     tree: &Tree,
 ) -> cri::Result<(ContainerSpec, Filter)> {
     let view = match tree {

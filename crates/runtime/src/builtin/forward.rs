@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Builtin;
@@ -13,7 +14,7 @@ use crate::wire::{Call, Family};
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Builtin {
-    pub(super) async fn forward(&self, sandbox: &str, port: u16, mut stream: cri::Duplex) -> cri::Result<()> {
+    pub(super) async fn forward(&self, sandbox: &str, port: u16, stream: cri::Duplex) -> cri::Result<()> {
         let sandbox = self.sandbox(sandbox)?;
         let shim = sandbox.shim()?;
         let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -24,8 +25,23 @@ impl Builtin {
                 cri::Error::Unavailable(format!("failed to connect to localhost:{port} inside pod sandbox {}, IPv4: {first} IPv6: {second}", sandbox.id))
             })?,
         };
-        // A broken connection is the end of a forward, not a failure of it.
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut inside).await;
+        let (mut from_pod, mut to_pod) = inside.split();
+        let (mut from_client, mut to_client) = tokio::io::split(stream);
+        let there = async {
+            let _ = tokio::io::copy(&mut from_client, &mut to_pod).await;
+            let _ = to_pod.shutdown().await;
+            // The client may say all it has to say and then listen.
+            std::future::pending::<()>().await;
+        };
+        let back = async {
+            let _ = tokio::io::copy(&mut from_pod, &mut to_client).await;
+            let _ = to_client.shutdown().await;
+        };
+        // When the pod has closed its side nobody is left to hear the client. A broken connection is the end of a forward, not a failure.
+        tokio::select! {
+            () = there => {}
+            () = back => {}
+        }
         Ok(())
     }
 }

@@ -90,8 +90,10 @@ impl Builtin {
         };
         let shim = sandbox.state().shim.take();
         if let Some(shim) = shim {
-            // It may be gone already, which is what is wanted.
+            // It may be gone already, which is what is wanted. If it hangs in the kernel with its containers, its cgroups stay busy, and
+            // removing them will say so.
             let _ = shim.ask(Call::Shutdown, &[]).await;
+            let _ = tokio::time::timeout(KILL_PATIENCE, shim.closed()).await;
         }
         let dir = sandbox.dir.clone();
         files::blocking(move || {

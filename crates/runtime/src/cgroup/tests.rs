@@ -34,7 +34,8 @@ fn limits_reach_their_files_on_v2() {
     let root = tempfile::tempdir().unwrap();
     let cgroups = v2(root.path());
     let limits = Limits { memory: 4096, cpu_shares: 2, ..Default::default() };
-    let folders = cgroups.create("/kubepods/pod1/c1", &limits, &Devices::Only(vec![])).unwrap();
+    cgroups.create("/kubepods/pod1/c1", &limits, &Devices::Only(vec![])).unwrap();
+    let folders = cgroups.folders("/kubepods/pod1/c1").unwrap().all();
     assert_eq!(folders, [root.path().join("kubepods/pod1/c1")]);
     assert_eq!(fs::read_to_string(folders[0].join("memory.max")).unwrap(), "4096");
     assert_eq!(fs::read_to_string(folders[0].join("cpu.weight")).unwrap(), "1");

@@ -64,13 +64,13 @@ impl Tree {
         }
     }
 
-    /// All mount points.
-    pub(crate) fn mounts(&self) -> impl Iterator<Item = &Path> {
+    /// All mount points: of v1 hierarchies, and of the v2 tree.
+    pub(crate) fn mounts(&self) -> (impl Iterator<Item = &Path>, Option<&Path>) {
         let (v1, v2) = match self {
-            Self::V1 { hierarchies, unified } => (hierarchies.as_slice(), unified.as_ref()),
-            Self::V2 { mount } => (&[][..], Some(mount)),
+            Self::V1 { hierarchies, unified } => (hierarchies.as_slice(), unified.as_deref()),
+            Self::V2 { mount } => (&[][..], Some(mount.as_path())),
         };
-        v1.iter().map(|h| h.mount.as_path()).chain(v2.map(PathBuf::as_path))
+        (v1.iter().map(|h| h.mount.as_path()), v2)
     }
 
     /// Where a controller's files are.

@@ -192,7 +192,7 @@ mod tests {
                 LOAD if i.k == ARCHITECTURE => a = THIS_ARCHITECTURE,
                 LOAD => {
                     let index = (i.k - ARGUMENTS) as usize;
-                    a = if index % 8 == 0 { low(args[index / 8]) } else { high(args[index / 8]) };
+                    a = if index.is_multiple_of(8) { low(args[index / 8]) } else { high(args[index / 8]) };
                 }
                 AND => a &= i.k,
                 JUMP => at += i.k as usize,

@@ -6,9 +6,15 @@ pub(crate) fn number(name: &str) -> Option<u32> {
         return NEWER.get(at).map(|(_, number)| *number);
     }
     let at = TABLE.binary_search_by_key(&name, |(known, _)| known).ok();
+    if name == "io_pgetevents" {
+        return Some(IO_PGETEVENTS);
+    }
     let found = at.and_then(|at| TABLE.get(at)).or_else(|| ONLY_HERE.iter().find(|(known, _)| *known == name));
     found.and_then(|(_, number)| u32::try_from(*number).ok())
 }
+
+/// Not in the C library's table.
+const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 
 /// Newer than the C library's table; the same number on every architecture. Sorted.
 const NEWER: &[(&str, u32)] = &[

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +60,8 @@ pub(super) fn container(dir: &ContainerDir, spec: &ContainerSpec, stdio: Stdio, 
     fail(&setup, outcome)
 }
 
-/// Sets up and becomes a further process of the container whose first process is `target`.
-pub(super) fn exec(dir: &ContainerDir, spec: &ContainerSpec, target: Pid, stdio: Stdio, null: &OwnedFd, setup: OwnedFd) -> ! {
+/// Sets up and becomes a further process of the container whose first process is behind the pidfd `target`.
+pub(super) fn exec(dir: &ContainerDir, spec: &ContainerSpec, target: &OwnedFd, stdio: Stdio, null: &OwnedFd, setup: OwnedFd) -> ! {
     let outcome = prepare_exec(dir, spec, target).and_then(|filter| become_program(spec, filter, stdio, null, &setup));
     fail(&setup, outcome)
 }
@@ -88,15 +87,13 @@ fn prepare_container(dir: &ContainerDir, spec: &ContainerSpec) -> Result<Filter,
     Ok(filter)
 }
 
-fn prepare_exec(dir: &ContainerDir, spec: &ContainerSpec, target: Pid) -> Result<Filter, String> {
+fn prepare_exec(dir: &ContainerDir, spec: &ContainerSpec, target: &OwnedFd) -> Result<Filter, String> {
     sys::reset_signals();
     let _ = rustix::process::setsid();
     let filter = read_filter(dir, spec)?;
     enter_cgroups(spec)?;
     adjust_oom_score(spec.oom_score_adj)?;
-    let fail = |e: io::Error| format!("entering the container: {e}");
-    let target = rustix::process::pidfd_open(target, rustix::process::PidfdFlags::empty()).map_err(|e| fail(e.into()))?;
-    sys::join(target.as_fd(), libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP).map_err(fail)?;
+    sys::join(target.as_fd(), libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP).map_err(|e| format!("entering the container: {e}"))?;
     Ok(filter)
 }
 

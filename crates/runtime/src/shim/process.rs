@@ -1,8 +1,9 @@
 //! Starting processes and noticing their ends.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
@@ -33,7 +34,7 @@ pub(super) enum Role {
     /// The first process of the container with this key.
     Main(u64),
     /// A further process of that container.
-    Exec { exec: u64, connection: u64, container: u64 },
+    Exec { exec: u64, connection: u64 },
 }
 
 impl Shim {
@@ -47,7 +48,7 @@ impl Shim {
         let log = Log::open(spec.log.as_deref()).map_err(|e| format!("opening the log of container {id}: {e}"))?;
         let pipes = Pipes::new(&spec).map_err(|e| format!("making the streams of container {id}: {e}"))?;
         let (setup, theirs) = wire::pair().map_err(|e| format!("making the streams of container {id}: {e}"))?;
-        let forked = self.fork_for(&spec.pid).map_err(|e| format!("forking container {id}: {e}"))?;
+        let forked = self.fork_for(&spec).map_err(|e| format!("forking container {id}: {e}"))?;
         let pid = match forked {
             Fork::Parent(pid) => pid,
             Fork::Child => {
@@ -63,7 +64,7 @@ impl Shim {
             id: id.to_owned(),
             dir,
             pid,
-            cgroups: spec.cgroups,
+            cgroups: spec.cgroups.into_iter().chain(spec.unified).collect(),
             stdin_mode: spec.stdin,
             stdin: pipes.stdin.1,
             terminal: None,
@@ -77,32 +78,37 @@ impl Shim {
         Ok(())
     }
 
-    fn fork_for(&self, mode: &PidMode) -> std::io::Result<Fork> {
-        let shared = match mode {
-            PidMode::Own => return sys::fork(NewNamespaces::MOUNT.and(NewNamespaces::PID)),
-            PidMode::Host => return sys::fork(NewNamespaces::MOUNT),
+    fn fork_for(&self, spec: &ContainerSpec) -> std::io::Result<Fork> {
+        let folder = unified(spec)?;
+        let folder = folder.as_ref().map(AsFd::as_fd);
+        let shared = match &spec.pid {
+            PidMode::Own => return sys::fork(NewNamespaces::MOUNT.and(NewNamespaces::PID), folder),
+            PidMode::Host => return sys::fork(NewNamespaces::MOUNT, folder),
             PidMode::Sandbox => self.pause,
             PidMode::Target(target) => self.containers.values().find(|c| c.id == *target).map(|c| c.pid),
         };
         let of = shared.ok_or_else(|| std::io::Error::other("there is no such PID namespace to share"))?;
-        sandbox::fork_into_pid_namespace(of, NewNamespaces::MOUNT)
+        sandbox::fork_into_pid_namespace(&pidfd(of)?, NewNamespaces::MOUNT, folder)
     }
 
     /// Forks a further process of a running container.
     pub(super) fn exec(&mut self, call: ExecCall, fds: Vec<OwnedFd>, waiting: (u64, u64)) -> Result<(), String> {
         let id = &call.container;
-        let found = self.containers.iter().find(|(_, c)| c.id == *id).map(|(key, c)| (*key, c.pid, c.dir.clone()));
-        let (container, target, dir) = found.ok_or_else(|| format!("container {id} is not running"))?;
+        let found = self.containers.values().find(|c| c.id == *id).map(|c| (c.pid, c.dir.clone()));
+        let (target, dir) = found.ok_or_else(|| format!("container {id} is not running"))?;
         let mut spec = read_spec(&dir)?;
         spec.args = call.args;
         spec.terminal = call.terminal;
         let stdio = Stdio::from_descriptors(fds, call.terminal, call.stdin)?;
         let (setup, theirs) = wire::pair().map_err(|e| format!("preparing a command in container {id}: {e}"))?;
         let fail = |e| format!("forking a command in container {id}: {e}");
-        match sandbox::fork_into_pid_namespace(target, NewNamespaces::NONE).map_err(fail)? {
-            Fork::Child => child::exec(&dir, &spec, target, stdio, &self.null, theirs),
+        // Opened here: inside the container's PID namespace its number means another process.
+        let target = pidfd(target).map_err(fail)?;
+        let folder = unified(&spec).map_err(fail)?;
+        match sandbox::fork_into_pid_namespace(&target, NewNamespaces::NONE, folder.as_ref().map(AsFd::as_fd)).map_err(fail)? {
+            Fork::Child => child::exec(&dir, &spec, &target, stdio, &self.null, theirs),
             Fork::Parent(pid) => {
-                self.watch(pid, Role::Exec { exec: call.exec, connection: waiting.0, container }, setup, waiting);
+                self.watch(pid, Role::Exec { exec: call.exec, connection: waiting.0 }, setup, waiting);
                 Ok(())
             }
         }
@@ -178,7 +184,7 @@ impl Shim {
     fn ended(&mut self, process: Process, code: i32) {
         match process.role {
             Role::Exec { .. } if process.failed => {}
-            Role::Exec { exec, connection, .. } => self.send(connection, &wire::Message::Event(Event::ExecExited { exec, code }), Vec::new()),
+            Role::Exec { exec, connection } => self.send(connection, &wire::Message::Event(Event::ExecExited { exec, code }), Vec::new()),
             Role::Main(key) => {
                 let Some(mut container) = self.containers.remove(&key) else { return };
                 // In a shared PID namespace others may live on; they end with their container, and with them the writers of its pipes.
@@ -223,6 +229,16 @@ impl Pipes {
             stderr: pipe(!spec.terminal)?,
         })
     }
+}
+
+/// The container's folder in the v2 tree, open.
+fn unified(spec: &ContainerSpec) -> std::io::Result<Option<OwnedFd>> {
+    let open = |path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    Ok(spec.unified.as_ref().map(open).transpose()?)
+}
+
+fn pidfd(pid: Pid) -> std::io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
 fn read_spec(dir: &crate::paths::ContainerDir) -> Result<ContainerSpec, String> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::mount::MountFlags;
@@ -65,7 +65,7 @@ fn pin_network(pin: &Path) -> io::Result<()> {
 
 /// The first process of a shared PID namespace: it only reaps.
 fn pause() -> io::Result<Pid> {
-    match sys::fork(NewNamespaces::PID)? {
+    match sys::fork(NewNamespaces::PID, None)? {
         Fork::Parent(pid) => Ok(pid),
         Fork::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -81,12 +81,11 @@ fn pause() -> io::Result<Pid> {
     }
 }
 
-/// Forks a child into the PID namespace of process `of`; this process itself stays where it is.
-pub(super) fn fork_into_pid_namespace(of: Pid, new: NewNamespaces) -> io::Result<Fork> {
+/// Forks a child into the PID namespace of the process behind a pidfd; this process itself stays where it is.
+pub(super) fn fork_into_pid_namespace(target: &OwnedFd, new: NewNamespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
     let own = fs::File::open("/proc/self/ns/pid")?;
-    let target = rustix::process::pidfd_open(of, rustix::process::PidfdFlags::empty())?;
     sys::join(target.as_fd(), libc::CLONE_NEWPID)?;
-    let forked = sys::fork(new);
+    let forked = sys::fork(new, cgroup);
     if !matches!(forked, Ok(Fork::Child)) && let Err(e) = sys::join(own.as_fd(), libc::CLONE_NEWPID) {
         // Every later container would land in the wrong namespace. The pod's containers go on as orphans and are ended by the daemon.
         eprintln!("cannot return to the own PID namespace: {e}");

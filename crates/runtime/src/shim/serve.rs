@@ -69,6 +69,7 @@ impl Shim {
         let mut carried = Vec::new();
         let result = match request.call {
             // These two are answered when the new process runs.
+            Call::Start { .. } | Call::Exec { .. } if self.stopping => Err("the pod sandbox is being stopped".to_owned()),
             Call::Start { container } => match self.start(&container, waiting) {
                 Ok(()) => return,
                 Err(why) => Err(why),
@@ -86,7 +87,7 @@ impl Shim {
             }
             Call::KillExec { exec } => {
                 for process in self.processes.values() {
-                    if matches!(process.role, Role::Exec { exec: number, connection: owner, .. } if number == exec && owner == connection) {
+                    if matches!(process.role, Role::Exec { exec: number, connection: owner } if number == exec && owner == connection) {
                         process.kill_group();
                     }
                 }
@@ -101,11 +102,14 @@ impl Shim {
                 self.find(&container).and_then(|c| c.log.reopen().map_err(|e| format!("opening the log again: {e}"))).map(|()| Answer::Done)
             }
             Call::Socket { family } => socket(family, &mut carried),
-            Call::Shutdown if self.containers.is_empty() => {
+            Call::Shutdown => {
                 self.stopping = true;
+                for container in self.containers.values() {
+                    let _ = rustix::process::kill_process(container.pid, rustix::process::Signal::KILL);
+                    cgroup::kill(&container.cgroups);
+                }
                 Ok(Answer::Done)
             }
-            Call::Shutdown => Err("containers are still running".to_owned()),
         };
         self.reply(connection, request.id, result, carried);
     }

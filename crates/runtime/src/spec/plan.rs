@@ -7,6 +7,7 @@ use cri::v1;
 
 use super::mounts::{CgroupView, default_mounts, merge};
 use super::{ContainerSpec, DeviceNode, PidMode, Stdin, UserSpec, caps};
+use crate::cgroup::Folders;
 use crate::image::ResolvedImage;
 use crate::paths::SandboxDir;
 
@@ -25,7 +26,7 @@ pub(crate) struct ContainerInput<'a> {
     pub(crate) image: &'a ResolvedImage,
     /// Images of image volumes, by the name in the mount.
     pub(crate) volume_images: &'a BTreeMap<String, ResolvedImage>,
-    pub(crate) cgroups: Vec<PathBuf>,
+    pub(crate) cgroups: Folders,
     pub(crate) view: &'a CgroupView,
     /// Device nodes beside the usual ones, looked up on the host.
     pub(crate) devices: Vec<DeviceNode>,
@@ -70,7 +71,8 @@ pub(crate) fn container(input: ContainerInput<'_>) -> cri::Result<ContainerSpec>
             v1::NamespaceMode::Target => PidMode::Target(options.target_id.clone()),
         },
         devices: input.devices,
-        cgroups: input.cgroups,
+        cgroups: input.cgroups.v1,
+        unified: input.cgroups.v2,
         user: user(&security, input.image)?,
         capabilities: caps::sets(security.privileged, security.capabilities.as_ref())?,
         no_new_privs: security.no_new_privs,
@@ -190,7 +192,7 @@ mod tests {
             hostname: "web-0",
             image: &image(),
             volume_images: &BTreeMap::new(),
-            cgroups: vec![],
+            cgroups: Folders::default(),
             view: &CgroupView::V2,
             devices: vec![],
             seccomp: false,
