@@ -5,6 +5,7 @@
 
 mod auth;
 mod error;
+mod remote;
 mod service;
 
 /// The protocol's messages and its raw gRPC client and server, generated from `proto/` by `cargo xtask gen`.
@@ -15,4 +16,5 @@ pub mod v1 {
 }
 
 pub use error::{Error, Result};
+pub use remote::Remote;
 pub use service::{ContainerEvents, Duplex, DuplexStream, ImageService, RuntimeService, StreamingService};
