@@ -90,7 +90,8 @@ fn metadata_of_a_changed_object() {
 #[test]
 fn the_other_kinds() {
     let meta = |namespaced: bool| if namespaced { json!({"name": "o", "namespace": "default"}) } else { json!({"name": "o"}) };
-    let cases: Vec<((&str, &str), bool, Value, Vec<&str>)> = vec![
+    type Case = ((&'static str, &'static str), bool, Value, Vec<&'static str>);
+    let cases: Vec<Case> = vec![
         (("", "ConfigMap"), true, json!({"data": {"a": "b", "c/d": ""}, "binaryData": {"a": ""}}), vec![
             "data[c/d]: Invalid value: \"c/d\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
              'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
