@@ -18,6 +18,8 @@ mod workload;
 
 use serde_json::Value;
 
+pub use workload::select_own_pods;
+
 /// Fills in the defaults of `object`, which is of the given group, version and kind.
 ///
 /// Kinds without defaults, unknown kinds and malformed trees (a list where an object belongs) are left as they are:

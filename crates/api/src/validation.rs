@@ -5,13 +5,24 @@
 
 mod amount;
 mod at;
+mod autoscaling;
+mod batch;
+mod certificates;
+mod cluster;
+mod config;
+mod endpoints;
+mod event;
 mod format;
 mod ip;
 mod labels;
+mod limits;
 mod meta;
+mod networking;
 mod number;
 mod pod;
+mod rbac;
 mod service;
+mod storage;
 mod workload;
 
 use serde_json::Value;
@@ -101,50 +112,74 @@ fn rules(group: &str, kind: &str) -> Option<Rules> {
     Some(match group {
         "" => core(kind)?,
         "apps" => apps(kind)?,
-        "rbac.authorization.k8s.io" => rbac(kind)?,
+        "rbac.authorization.k8s.io" => access(kind)?,
+        "networking.k8s.io" => network(kind)?,
+        "storage.k8s.io" => stored(kind)?,
         _ => other(group, kind)?,
     })
 }
 
+/// Rules where an update is checked like a new object.
+const fn same_on_update(base: Rules, create: Check, update: Compare) -> Rules {
+    Rules { create, update, ..base }
+}
+
 fn core(kind: &str) -> Option<Rules> {
+    let (namespaced, cluster) = (Rules::namespaced, Rules::cluster);
     Some(match kind {
-        "Namespace" => Rules::new(Scope::Cluster, NameRule::Label),
+        "Namespace" => {
+            Rules { create: cluster::namespace, status: cluster::namespace_status, ..Rules::new(Scope::Cluster, NameRule::Label) }
+        }
+        "Node" => {
+            // A kubelet writes the same fields by both ways.
+            Rules { create: cluster::node, update: cluster::node_update, status: cluster::node_update, ..cluster() }
+        }
+        "PersistentVolume" => Rules { create: storage::volume, update: storage::volume_update, ..cluster() },
+        "PersistentVolumeClaim" => Rules { create: storage::claim, update: storage::claim_update, ..namespaced() },
+        "Pod" => Rules { create: pod::create, update: pod::update, status: pod::status, ..namespaced() },
+        "PodTemplate" => same_on_update(namespaced(), pod::pod_template, |new, _, errs| pod::pod_template(new, errs)),
+        "ReplicationController" => Rules {
+            create: workload::replication_controller,
+            update: |new, _, errs| workload::replication_controller(new, errs),
+            status: workload::replica_set_status,
+            ..namespaced()
+        },
         "Service" => Rules {
             create: service::create,
             update: service::update,
             status: service::status,
             ..Rules::new(Scope::Namespaced, NameRule::Label)
         },
-        "ReplicationController" => Rules {
-            create: workload::replication_controller,
-            update: |new, _, errs| workload::replication_controller(new, errs),
-            status: workload::replica_set_status,
-            ..Rules::namespaced()
+        "Endpoints" => Rules { create: endpoints::endpoints, update: endpoints::endpoints_update, ..namespaced() },
+        "ConfigMap" => Rules { create: config::config_map, update: config::config_map_update, ..namespaced() },
+        "Secret" => Rules { create: config::secret, update: config::secret_update, ..namespaced() },
+        "Event" => Rules { create: event::core, update: event::core_update, ..namespaced() },
+        "LimitRange" => same_on_update(namespaced(), limits::limit_range, |new, _, errs| limits::limit_range(new, errs)),
+        "ResourceQuota" => Rules {
+            create: limits::resource_quota,
+            update: limits::resource_quota_update,
+            status: limits::resource_quota_status,
+            ..namespaced()
         },
-        "Node" | "PersistentVolume" => Rules::cluster(),
-        "Pod" => Rules { create: pod::create, update: pod::update, status: pod::status, ..Rules::namespaced() },
-        "PodTemplate" => {
-            Rules { create: pod::pod_template, update: |new, _, errs| pod::pod_template(new, errs), ..Rules::namespaced() }
-        }
-        "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "Event" | "LimitRange"
-        | "ResourceQuota" | "PersistentVolumeClaim" => Rules::namespaced(),
+        "ServiceAccount" => namespaced(),
         _ => return None,
     })
 }
 
 fn apps(kind: &str) -> Option<Rules> {
+    let namespaced = Rules::namespaced;
     Some(match kind {
         "Deployment" => Rules {
             create: workload::deployment,
             update: workload::deployment_update,
             status: workload::deployment_status,
-            ..Rules::namespaced()
+            ..namespaced()
         },
         "ReplicaSet" => Rules {
             create: workload::replica_set,
             update: workload::replica_set_update,
             status: workload::replica_set_status,
-            ..Rules::namespaced()
+            ..namespaced()
         },
         "StatefulSet" => Rules {
             create: workload::stateful_set,
@@ -156,55 +191,106 @@ fn apps(kind: &str) -> Option<Rules> {
             create: workload::daemon_set,
             update: workload::daemon_set_update,
             status: workload::daemon_set_status,
-            ..Rules::namespaced()
+            ..namespaced()
         },
-        "ControllerRevision" => Rules {
-            create: workload::controller_revision,
-            update: workload::controller_revision_update,
-            ..Rules::namespaced()
-        },
+        "ControllerRevision" => {
+            Rules { create: workload::controller_revision, update: workload::controller_revision_update, ..namespaced() }
+        }
         _ => return None,
     })
 }
 
-fn rbac(kind: &str) -> Option<Rules> {
+fn access(kind: &str) -> Option<Rules> {
+    let namespaced = Rules::new(Scope::Namespaced, NameRule::PathSegment);
+    let cluster = Rules::new(Scope::Cluster, NameRule::PathSegment);
     Some(match kind {
-        "Role" | "RoleBinding" => Rules::new(Scope::Namespaced, NameRule::PathSegment),
-        "ClusterRole" | "ClusterRoleBinding" => Rules::new(Scope::Cluster, NameRule::PathSegment),
+        "Role" => same_on_update(namespaced, rbac::role, |new, _, errs| rbac::role(new, errs)),
+        "ClusterRole" => same_on_update(cluster, rbac::cluster_role, |new, _, errs| rbac::cluster_role(new, errs)),
+        "RoleBinding" => Rules { create: rbac::role_binding, update: rbac::role_binding_update, ..namespaced },
+        "ClusterRoleBinding" => Rules { create: rbac::cluster_role_binding, update: rbac::cluster_role_binding_update, ..cluster },
+        _ => return None,
+    })
+}
+
+fn network(kind: &str) -> Option<Rules> {
+    let namespaced = Rules::namespaced;
+    Some(match kind {
+        "Ingress" => Rules {
+            create: networking::ingress,
+            update: networking::ingress_update,
+            status: networking::ingress_status,
+            ..namespaced()
+        },
+        "NetworkPolicy" => same_on_update(namespaced(), networking::network_policy, |new, _, errs| networking::network_policy(new, errs)),
+        "IngressClass" => Rules { create: networking::ingress_class, update: networking::ingress_class_update, ..Rules::cluster() },
+        "IPAddress" => Rules::new(Scope::Cluster, NameRule::Own),
+        "ServiceCIDR" => Rules::cluster(),
+        _ => return None,
+    })
+}
+
+fn stored(kind: &str) -> Option<Rules> {
+    Some(match kind {
+        "StorageClass" => Rules { create: storage::class, update: storage::class_update, ..Rules::cluster() },
+        "CSIDriver" => Rules { create: storage::csi_driver, ..Rules::cluster() },
+        "VolumeAttributesClass" => Rules { update: storage::attributes_class_update, ..Rules::cluster() },
+        "VolumeAttachment" | "CSINode" => Rules::cluster(),
+        "CSIStorageCapacity" => Rules::namespaced(),
         _ => return None,
     })
 }
 
 fn other(group: &str, kind: &str) -> Option<Rules> {
+    let (namespaced, cluster) = (Rules::namespaced, Rules::cluster);
     Some(match (group, kind) {
-        ("batch", "Job" | "CronJob")
-        | ("autoscaling", "HorizontalPodAutoscaler")
-        | ("policy", "PodDisruptionBudget")
-        | ("coordination.k8s.io", "Lease")
-        | ("discovery.k8s.io", "EndpointSlice")
-        | ("events.k8s.io", "Event")
-        | ("networking.k8s.io", "Ingress" | "NetworkPolicy")
-        | ("storage.k8s.io", "CSIStorageCapacity")
-        | ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => Rules::namespaced(),
-        ("networking.k8s.io", "IPAddress") => Rules::new(Scope::Cluster, NameRule::Own),
+        ("batch", "Job") => Rules { create: batch::job, update: batch::job_update, status: batch::job_status, ..namespaced() },
+        ("batch", "CronJob") => Rules { create: batch::cron_job, update: batch::cron_job_update, ..namespaced() },
+        ("autoscaling", "HorizontalPodAutoscaler") => Rules {
+            create: autoscaling::autoscaler,
+            update: |new, _, errs| autoscaling::autoscaler(new, errs),
+            status: autoscaling::status,
+            ..namespaced()
+        },
+        ("policy", "PodDisruptionBudget") => Rules {
+            create: cluster::disruption_budget,
+            update: |new, _, errs| cluster::disruption_budget(new, errs),
+            status: cluster::disruption_budget_status,
+            ..namespaced()
+        },
+        ("coordination.k8s.io", "Lease") => same_on_update(namespaced(), cluster::lease, |new, _, errs| cluster::lease(new, errs)),
+        ("discovery.k8s.io", "EndpointSlice") => Rules { create: endpoints::slice, update: endpoints::slice_update, ..namespaced() },
+        ("events.k8s.io", "Event") => Rules { create: event::events, update: event::events_update, ..namespaced() },
+        ("scheduling.k8s.io", "PriorityClass") => {
+            Rules { create: cluster::priority_class, update: cluster::priority_class_update, ..cluster() }
+        }
+        ("node.k8s.io", "RuntimeClass") => {
+            Rules { create: cluster::runtime_class, update: cluster::runtime_class_update, ..cluster() }
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => Rules {
+            create: certificates::request,
+            update: certificates::update,
+            status: certificates::status,
+            ..Rules::new(Scope::Cluster, NameRule::Own)
+        },
         ("apiregistration.k8s.io", "APIService") => Rules::new(Scope::Cluster, NameRule::PathSegment),
-        ("networking.k8s.io", "IngressClass" | "ServiceCIDR")
-        | ("storage.k8s.io", "StorageClass" | "VolumeAttachment" | "CSINode" | "CSIDriver" | "VolumeAttributesClass")
-        | ("scheduling.k8s.io", "PriorityClass")
-        | ("node.k8s.io", "RuntimeClass")
-        | ("certificates.k8s.io", "CertificateSigningRequest")
-        | ("flowcontrol.apiserver.k8s.io", "FlowSchema" | "PriorityLevelConfiguration")
-        | ("resource.k8s.io", "DeviceClass" | "ResourceSlice")
-        | (
-            "admissionregistration.k8s.io",
-            "ValidatingWebhookConfiguration"
+        ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => namespaced(),
+        (
+            "flowcontrol.apiserver.k8s.io"
+            | "resource.k8s.io"
+            | "admissionregistration.k8s.io"
+            | "apiextensions.k8s.io",
+            "FlowSchema"
+            | "PriorityLevelConfiguration"
+            | "DeviceClass"
+            | "ResourceSlice"
+            | "ValidatingWebhookConfiguration"
             | "MutatingWebhookConfiguration"
             | "ValidatingAdmissionPolicy"
             | "ValidatingAdmissionPolicyBinding"
             | "MutatingAdmissionPolicy"
-            | "MutatingAdmissionPolicyBinding",
-        )
-        | ("apiextensions.k8s.io", "CustomResourceDefinition") => Rules::cluster(),
+            | "MutatingAdmissionPolicyBinding"
+            | "CustomResourceDefinition",
+        ) => cluster(),
         _ => return None,
     })
 }

@@ -81,6 +81,11 @@ async fn kubernetes_service(server: &Arc<Server>) -> Result<(), ApiError> {
     });
     ensure(server, "default", service).await?;
     let address = config.advertise_address;
+    if address.is_loopback() {
+        // Endpoints of loopback addresses are refused, rightly: behind one, every pod would find itself.
+        tracing::warn!(%address, "the server advertises a loopback address, so pods will not find it");
+        return service_cidr(server).await;
+    }
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints",

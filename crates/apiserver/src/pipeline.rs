@@ -121,6 +121,10 @@ pub async fn shape(call: &Call, operation: Operation, mut new: Value, old: Optio
         None => {
             resource.strategy.prepare_create(&mut new);
             registry::fields::fill_new(call, &mut new);
+            if (gvk.group.as_str(), gvk.kind.as_str()) == ("batch", "Job") {
+                // Its labels hold its UID, which it has only now.
+                api::defaults::select_own_pods(&mut new);
+            }
         }
         Some(old) => {
             registry::fields::keep_generation(&mut new, old);

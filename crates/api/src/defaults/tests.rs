@@ -159,3 +159,18 @@ fn malformed_trees_are_left_alone() {
         }
     }
 }
+
+#[test]
+fn a_job_selects_its_own_pods() {
+    let mut job = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": {}}});
+    super::select_own_pods(&mut job);
+    assert_eq!(job["spec"]["selector"], json!({"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}));
+    assert_eq!(
+        job["spec"]["template"]["metadata"]["labels"],
+        json!({"controller-uid": "u", "job-name": "j", "batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j"})
+    );
+    let mut manual = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"manualSelector": true, "template": {}}});
+    let before = manual.clone();
+    super::select_own_pods(&mut manual);
+    assert_eq!(manual, before);
+}

@@ -128,6 +128,28 @@ pub(super) fn job(o: &mut Object) {
     job_spec(spec);
 }
 
+/// Labels by which a new job finds its pods: its own UID and name. Does nothing for a job with `manualSelector`.
+///
+/// To be called once, when the new object has its name and UID and before it is validated.
+pub fn select_own_pods(job: &mut Value) {
+    let Some(o) = job.as_object_mut() else { return };
+    let meta = |o: &Object, key: &str| o.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (uid, name) = (meta(o, "uid"), meta(o, "name"));
+    let Some(spec) = tree::child(o, "spec") else { return };
+    if spec.get("manualSelector") == Some(&Value::Bool(true)) {
+        return;
+    }
+    if let Some(labels) = tree::grow(spec, "template").and_then(|t| tree::grow(t, "metadata")).and_then(|m| tree::grow(m, "labels")) {
+        for prefix in ["", "batch.kubernetes.io/"] {
+            labels.insert(format!("{prefix}controller-uid"), uid.clone().into());
+            labels.insert(format!("{prefix}job-name"), name.clone().into());
+        }
+    }
+    if let Some(selector) = tree::grow(spec, "selector").and_then(|s| tree::grow(s, "matchLabels")) {
+        selector.entry("batch.kubernetes.io/controller-uid").or_insert(uid.into());
+    }
+}
+
 /// The part of a job's defaults that a cron job's template has too.
 fn job_spec(spec: &mut Object) {
     if let Some(policy) = tree::child(spec, "podFailurePolicy") {

@@ -3,7 +3,6 @@
 //! Each function answers all complaints about one text, none if it is well formed.
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-const LABEL_1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const KEY: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const KEY_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
@@ -62,20 +61,6 @@ pub(super) fn label_1123(s: &str) -> Vec<String> {
                 and must start and end with an alphanumeric character";
             out.push(pattern(MESSAGE, LABEL, &["my-name", "123-abc"]));
         }
-    }
-    out
-}
-
-/// A DNS-1035 label, which starts with a letter.
-pub(super) fn label_1035(s: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    if s.len() > MAX_LABEL {
-        out.push(too_long(MAX_LABEL));
-    }
-    if !(is_label(s) && s.starts_with(|c: char| c.is_ascii_lowercase())) {
-        const MESSAGE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', \
-            start with an alphabetic character, and end with an alphanumeric character";
-        out.push(pattern(MESSAGE, LABEL_1035, &["my-name", "abc-123"]));
     }
     out
 }

@@ -17,8 +17,11 @@ const MAX_DEPTH: usize = 12;
 
 pub(super) struct References {
     objects: Arc<dyn Objects>,
-    known: Mutex<HashMap<Arc<str>, (u64, Arc<PodFacts>)>>,
+    known: Mutex<HashMap<Arc<str>, Known>>,
 }
+
+/// A pod's facts, and the revision that they are of.
+type Known = (u64, Arc<PodFacts>);
 
 /// What one pod refers to; names are in its namespace.
 #[derive(Debug, Default)]
