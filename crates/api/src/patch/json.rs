@@ -61,7 +61,8 @@ impl State {
     fn apply(&mut self, operation: &Value) -> Result<(), String> {
         let word = |name: &str| operation.get(name).and_then(Value::as_str);
         let kind = word("op").unwrap_or("unknown");
-        let from = || word("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: {MISSING}"));
+        let from =
+            || word("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: {MISSING}"));
         let path = || {
             let why = if matches!(kind, "replace" | "move" | "test") { "operation missing path field: " } else { "" };
             word("path").ok_or_else(|| format!("{kind} operation failed to decode path: {why}{MISSING}"))
@@ -94,8 +95,8 @@ impl State {
     }
 
     fn remove(&mut self, path: &str) -> Result<(), String> {
-        let (place, key) =
-            find(&mut self.doc, path).ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": {MISSING}"))?;
+        let (place, key) = find(&mut self.doc, path)
+            .ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": {MISSING}"))?;
         take(place, &key).map(drop).map_err(|e| format!("error in remove for path: '{path}': {e}"))
     }
 
@@ -135,8 +136,8 @@ impl State {
     }
 
     fn take(&mut self, from: &str) -> Result<Value, String> {
-        let (place, key) =
-            find(&mut self.doc, from).ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
+        let (place, key) = find(&mut self.doc, from)
+            .ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
         take(place, &key).map_err(|e| format!("error in move for path: '{key}': {e}"))
     }
 
@@ -148,8 +149,8 @@ impl State {
     }
 
     fn copied(&mut self, from: &str) -> Result<Value, String> {
-        let (place, key) =
-            find(&mut self.doc, from).ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
+        let (place, key) = find(&mut self.doc, from)
+            .ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
         let found = look(place, &key).map_err(|e| format!("error in copy for from: '{from}': {e}"))?;
         Ok(found.cloned().unwrap_or_default())
     }
