@@ -14,7 +14,7 @@ mod merge;
 mod strategic;
 
 pub(crate) use go_text::{shown, type_name};
-pub use json::{MAX_COPIED_BYTES, MAX_OPERATIONS, json_patch};
+pub use json::{MAX_COPIED_BYTES, MAX_OPERATIONS, MAX_SHIFTED, json_patch};
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;
 

@@ -297,6 +297,16 @@ fn kubectl_takes_over_what_it_applied_on_the_client_side() {
 }
 
 #[test]
+fn owners_of_parts_of_what_became_atomic_own_the_whole() {
+    let mut run = Run::deployment();
+    run.apply("a", 1, json!({"spec": {"selector": {"matchLabels": {"x": "y"}}, "replicas": 1}}));
+    run.object.as_mut().expect("object")["metadata"]["managedFields"][0]["fieldsV1"] =
+        json!({"f:spec": {"f:replicas": {}, "f:selector": {"f:matchLabels": {"f:x": {}}}}});
+    run.apply("b", 2, json!({"spec": {"minReadySeconds": 1}}));
+    assert_eq!(run.owners(), ["a Apply - 01 .spec.replicas .spec.selector", "b Apply - 02 .spec.minReadySeconds"]);
+}
+
+#[test]
 fn old_updaters_are_joined() {
     let mut run = Run::custom();
     for i in 0..14u64 {

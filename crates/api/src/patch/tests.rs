@@ -85,6 +85,11 @@ fn json_patches_are_bounded() {
     assert!(why.contains("accumulated size increase of copy") || why == "exceeded max depth", "{why}");
     let deep: Vec<Value> = (0..200).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"})).collect();
     assert_eq!(json_error(&json!({"a": {"a": {}}}), &Value::Array(deep).to_string()), "exceeded max depth");
+    let heads: Vec<Value> = (0..600).map(|_| json!({"op": "add", "path": "/a/0", "value": 1})).collect();
+    assert_eq!(
+        json_error(&json!({"a": vec![0; 100_000]}), &Value::Array(heads).to_string()),
+        "error in add for path: '/a/0': the patch moves more than 50000000 list elements"
+    );
     let moves: Vec<Value> = (0..300)
         .flat_map(|_| [json!({"op": "move", "from": "/a", "path": "/b"}), json!({"op": "move", "from": "/b", "path": "/a"})])
         .collect();
