@@ -126,6 +126,11 @@ pub fn apply(
     let live = live.unwrap_or(&fresh);
     let source = update::list_of(live);
     let mut owners = entries::decode(source).map_err(|why| failed(format!("failed to decode managed fields: {why}")))?;
+    for owner in &mut owners {
+        if collect::collapse_atomic(&mut owner.set, Spot::root(target.schema)) {
+            owner.source = None;
+        }
+    }
     if owners.is_empty() {
         let nothing = fresh_root();
         let tracked = update::track(target, &mut owners, &nothing, live, BEFORE, now);

@@ -9,13 +9,12 @@ use crate::codec::{Decoded, FieldValidation, decode_json};
 use crate::error::{ApiError, Cause, Reason};
 
 mod go_text;
-pub(crate) use go_text::{shown, type_name};
-
 mod json;
 mod merge;
 mod strategic;
 
-pub use json::{MAX_COPIED_BYTES, MAX_OPERATIONS, json_patch};
+pub(crate) use go_text::{shown, type_name};
+pub use json::{MAX_COPIED_BYTES, MAX_OPERATIONS, MAX_SHIFTED, json_patch};
 pub use merge::merge_patch;
 pub use strategic::strategic_merge;
 

@@ -99,9 +99,8 @@ impl<'a> Printer<'a> {
                 {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
             ]);
         }
-        let column = |c: &Column| {
-            json!({"name": c.name, "type": c.cell_type, "format": c.format, "description": "", "priority": c.priority})
-        };
+        let column =
+            |c: &Column| json!({"name": c.name, "type": c.cell_type, "format": c.format, "description": "", "priority": c.priority});
         self.columns.iter().map(column).collect()
     }
 

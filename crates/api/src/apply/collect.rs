@@ -69,3 +69,24 @@ pub(super) fn with_named_fields(set: &mut FieldSet<'_>, spot: Option<Spot<'_>>) 
         with_named_fields(&mut node.below, below);
     }
 }
+
+/// Makes one field of what a set holds below an atomic map or list: the schema was granular there when it was written. True if
+/// that changed anything.
+pub(super) fn collapse_atomic(set: &mut FieldSet<'_>, spot: Spot<'_>) -> bool {
+    let mut changed = false;
+    for node in set.nodes_mut().filter(|n| !n.below.is_empty()) {
+        let Some(below @ Spot::At(_)) = spot.below(&node.element) else { continue };
+        let atomic = match below.atom(Some(&Value::Null)) {
+            Atom::List(list) => list.is_atomic(),
+            Atom::Map(map) => map.atomic,
+            Atom::Scalar(_) => false,
+        };
+        if atomic {
+            (node.owned, node.below) = (true, FieldSet::default());
+            changed = true;
+        } else {
+            changed |= collapse_atomic(&mut node.below, below);
+        }
+    }
+    changed
+}

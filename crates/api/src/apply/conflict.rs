@@ -35,7 +35,9 @@ pub(super) fn error(conflicts: &[Conflict<'_>]) -> ApiError {
         _ => {
             let lines: Vec<String> = found
                 .iter()
-                .flat_map(|(owner, paths)| std::iter::once(format!("conflicts with {owner}:")).chain(paths.iter().map(|p| format!("- {p}"))))
+                .flat_map(|(owner, paths)| {
+                    std::iter::once(format!("conflicts with {owner}:")).chain(paths.iter().map(|p| format!("- {p}")))
+                })
                 .collect();
             format!("Apply failed with {count} conflicts: {}", lines.join("\n"))
         }

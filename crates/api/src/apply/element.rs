@@ -49,9 +49,7 @@ impl<'a> Element<'a> {
         match kind {
             "f" => Ok(Self::Field(Cow::Borrowed(rest))),
             "k" => match json()? {
-                Value::Object(map) => {
-                    Ok(Self::Key(map.into_iter().map(|(k, v)| (Cow::Owned(k), Cow::Owned(v))).collect()))
-                }
+                Value::Object(map) => Ok(Self::Key(map.into_iter().map(|(k, v)| (Cow::Owned(k), Cow::Owned(v))).collect())),
                 _ => Err(malformed(format!("a key must be an object: {text}"))),
             },
             "v" => json().map(|v| Self::Value(Cow::Owned(v))),

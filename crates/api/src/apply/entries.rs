@@ -1,6 +1,7 @@
 //! `managedFields` entries: who owns which fields, since when, and by which operation.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ pub const MAX_UPDATE_MANAGERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
 /// How an owner came to own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// By server-side apply.
     Apply,
@@ -74,6 +75,7 @@ impl<'a> Entry<'a> {
 /// Reads the list. Errors are upstream's sentences.
 pub(super) fn decode(list: &[Value]) -> Result<Vec<Entry<'_>>, String> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(list.len() + 1);
+    let mut places = HashMap::new();
     for (i, item) in list.iter().enumerate() {
         let word = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
         let operation = match word("operation") {
@@ -99,9 +101,15 @@ pub(super) fn decode(list: &[Value]) -> Result<Vec<Entry<'_>>, String> {
             set,
             source: Some(i),
         };
-        // The last entry of an owner wins.
-        entries.retain(|e| !e.same_owner(&entry));
-        entries.push(entry);
+        let owner = (word("manager"), operation, word("subresource"), if operation == Operation::Apply { "" } else { word("apiVersion") });
+        match places.get(&owner).and_then(|at: &usize| entries.get_mut(*at)) {
+            // The last entry of an owner wins.
+            Some(before) => *before = entry,
+            None => {
+                places.insert(owner, entries.len());
+                entries.push(entry);
+            }
+        }
     }
     Ok(entries)
 }
@@ -149,8 +157,9 @@ pub(super) fn cap(entries: &mut Vec<Entry<'_>>) {
     updates.sort_by(|a, b| a.seconds().cmp(&b.seconds()).then_with(|| a.owner_order().cmp(&b.owner_order())));
     let mut left = updates.len();
     let mut kept: Vec<Entry<'_>> = Vec::with_capacity(left);
+    let mut buckets: HashMap<String, usize> = HashMap::new();
     for entry in updates {
-        let known = kept.iter_mut().find(|k| k.api_version == entry.api_version);
+        let known = buckets.get(entry.api_version.as_ref()).and_then(|at| kept.get_mut(*at));
         match known {
             // The first of a version makes room for others and takes their fields and the newest time.
             Some(bucket) if left > MAX_UPDATE_MANAGERS => {
@@ -161,7 +170,10 @@ pub(super) fn cap(entries: &mut Vec<Entry<'_>>) {
                 bucket.source = None;
                 left -= 1;
             }
-            _ => kept.push(entry),
+            _ => {
+                buckets.entry(entry.api_version.clone().into_owned()).or_insert(kept.len());
+                kept.push(entry);
+            }
         }
     }
     rest.extend(kept);

@@ -40,9 +40,7 @@ fn merge_maps<'a>(
     for (name, value) in live.into_iter().flatten() {
         let merged = match config.and_then(|c| c.get(name)) {
             None => value.clone(),
-            Some(change) => {
-                merge(atom.member(name).unwrap_or(Spot::Deduced), value, change).map_err(|p| p.below(&Element::field(name)))?
-            }
+            Some(change) => merge(atom.member(name).unwrap_or(Spot::Deduced), value, change).map_err(|p| p.below(&Element::field(name)))?,
         };
         out.insert(name.clone(), merged);
     }

@@ -48,9 +48,7 @@ pub fn to_parent(parent: &[Value], scale: &[Value], api_version: &str, paths: &R
         if path.is_empty() || !owner.set.has(path) {
             continue;
         }
-        let same = |s: &Entry<'_>| {
-            s.manager == owner.manager && s.operation == owner.operation && s.subresource == owner.subresource
-        };
+        let same = |s: &Entry<'_>| s.manager == owner.manager && s.operation == owner.operation && s.subresource == owner.subresource;
         match scalers.iter().position(same) {
             // Whoever still owns it in the scale keeps it.
             Some(at) => drop(scalers.remove(at)),
@@ -90,9 +88,9 @@ impl FieldSet<'_> {
 fn owned(element: Element<'_>) -> Element<'static> {
     match element {
         Element::Field(name) => Element::Field(name.into_owned().into()),
-        Element::Key(fields) => Element::Key(
-            fields.into_iter().map(|(k, v)| (k.into_owned().into(), std::borrow::Cow::Owned(v.into_owned()))).collect(),
-        ),
+        Element::Key(fields) => {
+            Element::Key(fields.into_iter().map(|(k, v)| (k.into_owned().into(), std::borrow::Cow::Owned(v.into_owned()))).collect())
+        }
         Element::Value(value) => Element::Value(std::borrow::Cow::Owned(value.into_owned())),
         Element::Index(at) => Element::Index(at),
     }

@@ -186,9 +186,9 @@ impl<'a> FieldSet<'a> {
 
     /// Whether every field of this set is in the other.
     pub fn is_within(&self, other: &FieldSet<'_>) -> bool {
-        self.nodes.iter().all(|node| {
-            other.get(&node.element).is_some_and(|twin| (twin.owned || !node.owned) && node.below.is_within(&twin.below))
-        })
+        self.nodes
+            .iter()
+            .all(|node| other.get(&node.element).is_some_and(|twin| (twin.owned || !node.owned) && node.below.is_within(&twin.below)))
     }
 
     /// Keeps what a predicate over nodes wants, after it may have changed them.

@@ -71,7 +71,14 @@ impl Run {
         let line = |e: &Value| {
             let paths = encoding::decode(&e["fieldsV1"]).expect("set").paths().join(" ");
             let time = word(e, "time");
-            format!("{} {} {} {} {}", word(e, "manager"), word(e, "operation"), word(e, "subresource"), time.get(17..19).unwrap_or("-"), paths)
+            format!(
+                "{} {} {} {} {}",
+                word(e, "manager"),
+                word(e, "operation"),
+                word(e, "subresource"),
+                time.get(17..19).unwrap_or("-"),
+                paths
+            )
         };
         list.iter().map(line).collect()
     }
@@ -85,13 +92,16 @@ fn a_create_owns_what_it_sets() {
         o["spec"] = json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}], "args": ["x"]}], "nodeSelector": {}}}});
     });
     let entry = &run.get("/metadata/managedFields").expect("list")[0];
-    assert_eq!(entry, &json!({
+    assert_eq!(
+        entry,
+        &json!({
         "manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1", "time": "1970-01-01T00:00:01Z", "fieldsType": "FieldsV1",
         "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}},
             "f:spec": {".": {}, "f:replicas": {}, "f:template": {".": {}, "f:spec": {".": {}, "f:nodeSelector": {}, "f:containers": {".": {},
                 "k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:image": {}, "f:args": {}, "f:ports": {".": {},
                     "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}}}}},
-        }}));
+        }})
+    );
 }
 
 #[test]
@@ -112,7 +122,9 @@ fn updates_take_what_they_change() {
 #[test]
 fn a_list_that_a_client_sends_counts_and_an_empty_entry_resets() {
     let mut run = Run::deployment();
-    run.update("one", "", 1, |o| *o = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 1}}));
+    run.update("one", "", 1, |o| {
+        *o = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 1}})
+    });
     run.update("two", "status", 2, |o| o["metadata"]["managedFields"] = json!([{}]));
     assert_eq!(run.owners(), ["one Update - 01 .spec .spec.replicas"]);
     run.update("two", "", 2, |o| drop(o["metadata"].as_object_mut().map(|m| m.remove("managedFields"))));
@@ -128,14 +140,25 @@ fn a_list_that_a_client_sends_counts_and_an_empty_entry_resets() {
 #[test]
 fn conflicts_name_the_owner_and_the_field() {
     let mut run = Run::deployment();
-    run.update("kubectl", "", 1, |o| o["spec"] = json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}));
+    run.update("kubectl", "", 1, |o| {
+        o["spec"] = json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}})
+    });
     let e = run.try_apply("me", Force::No, 2, json!({"spec": {"replicas": 2}})).expect_err("conflict");
-    assert_eq!((e.code, e.reason, e.message.as_str()), (409, Reason::Conflict, "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas"));
+    assert_eq!(
+        (e.code, e.reason, e.message.as_str()),
+        (409, Reason::Conflict, "Apply failed with 1 conflict: conflict with \"kubectl\" using apps/v1: .spec.replicas")
+    );
     let causes = e.details.expect("details").causes;
-    assert_eq!((causes[0].reason.as_str(), causes[0].message.as_str(), causes[0].field.as_str()), ("FieldManagerConflict", "conflict with \"kubectl\" using apps/v1", ".spec.replicas"));
+    assert_eq!(
+        (causes[0].reason.as_str(), causes[0].message.as_str(), causes[0].field.as_str()),
+        ("FieldManagerConflict", "conflict with \"kubectl\" using apps/v1", ".spec.replicas")
+    );
     let two = json!({"spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "c", "image": "j"}]}}}});
     let e = run.try_apply("me", Force::No, 2, two.clone()).expect_err("conflicts");
-    assert_eq!(e.message, "Apply failed with 2 conflicts: conflicts with \"kubectl\" using apps/v1:\n- .spec.replicas\n- .spec.template.spec.containers[name=\"c\"].image");
+    assert_eq!(
+        e.message,
+        "Apply failed with 2 conflicts: conflicts with \"kubectl\" using apps/v1:\n- .spec.replicas\n- .spec.template.spec.containers[name=\"c\"].image"
+    );
     assert_eq!(run.try_apply("me", Force::Yes, 3, two), Ok(Outcome::Changed));
     assert_eq!(run.get("/spec/template/spec/containers/0/image"), Some(&json!("j")));
     // Once forced it is owned: no conflict for us, one for the other.
@@ -179,7 +202,11 @@ fn lists_keep_the_order_of_the_configuration() {
         let mut run = Run::deployment();
         run.apply("live", 1, containers(live));
         run.apply("config", 2, containers(config));
-        assert_eq!(run.get("/spec/template/spec/containers"), containers(want).pointer("/spec/template/spec/containers"), "{live:?} {config:?}");
+        assert_eq!(
+            run.get("/spec/template/spec/containers"),
+            containers(want).pointer("/spec/template/spec/containers"),
+            "{live:?} {config:?}"
+        );
     }
 }
 
@@ -187,13 +214,26 @@ fn lists_keep_the_order_of_the_configuration() {
 fn configurations_must_fit_the_schema() {
     let mut run = Run::deployment();
     for (config, code, want) in [
-        (json!({"spec": {"foo": 1}}), 500, "failed to create typed patch object (/; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema"),
-        (json!({"metadata": {"name": "d", "namespace": "n"}, "spec": {"replicas": "x"}}), 500,
-         "failed to create typed patch object (n/d; apps/v1, Kind=Deployment): .spec.replicas: expected numeric (int or float), got string"),
-        (json!({"spec": {"template": {"spec": {"containers": [{"image": "x"}, "y"]}}}}), 500,
-         "failed to create typed patch object (/; apps/v1, Kind=Deployment): .spec.template.spec.containers: element 1: associative list with keys may not have non-map elements"),
-        (json!({"spec": {"template": {"spec": {"containers": [{"name": "x"}, {"name": "x"}], "hostname": 7}}}}), 500,
-         "failed to create typed patch object (/; apps/v1, Kind=Deployment): errors:\n  .spec.template.spec.containers: duplicate entries for key [name=\"x\"]\n  .spec.template.spec.hostname: expected string, got &value.valueUnstructured{Value:7}"),
+        (
+            json!({"spec": {"foo": 1}}),
+            500,
+            "failed to create typed patch object (/; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema",
+        ),
+        (
+            json!({"metadata": {"name": "d", "namespace": "n"}, "spec": {"replicas": "x"}}),
+            500,
+            "failed to create typed patch object (n/d; apps/v1, Kind=Deployment): .spec.replicas: expected numeric (int or float), got string",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"containers": [{"image": "x"}, "y"]}}}}),
+            500,
+            "failed to create typed patch object (/; apps/v1, Kind=Deployment): .spec.template.spec.containers: element 1: associative list with keys may not have non-map elements",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "x"}, {"name": "x"}], "hostname": 7}}}}),
+            500,
+            "failed to create typed patch object (/; apps/v1, Kind=Deployment): errors:\n  .spec.template.spec.containers: duplicate entries for key [name=\"x\"]\n  .spec.template.spec.hostname: expected string, got &value.valueUnstructured{Value:7}",
+        ),
         (json!({"metadata": {"managedFields": []}}), 400, "metadata.managedFields must be nil"),
     ] {
         let e = run.try_apply("m", Force::No, 1, config).expect_err(want);
@@ -228,9 +268,13 @@ fn resets_and_subresources_bound_what_can_be_owned() {
     assert_eq!(new["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:spec": {".": {}, "f:replicas": {}}}));
     let only: &[&[Step<'_>]] = &[&[Step::Field("spec"), Step::Any, Step::Field("spec")]];
     let reset = ResetFields::AllBut(only);
-    let mut new = run.with_kind(json!({"spec": {"replicas": 1, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"hostname": "h"}}}}));
+    let mut new =
+        run.with_kind(json!({"spec": {"replicas": 1, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"hostname": "h"}}}}));
     update(&run.target("", &reset), None, &mut new, "m", at(1));
-    assert_eq!(new["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:spec": {".": {}, "f:replicas": {}, "f:template": {".": {}, "f:spec": {".": {}, "f:hostname": {}}}}}));
+    assert_eq!(
+        new["metadata"]["managedFields"][0]["fieldsV1"],
+        json!({"f:spec": {".": {}, "f:replicas": {}, "f:template": {".": {}, "f:spec": {".": {}, "f:hostname": {}}}}})
+    );
     assert_eq!(check_managed_fields(&live), Ok(()));
 }
 
@@ -247,8 +291,19 @@ fn kubectl_takes_over_what_it_applied_on_the_client_side() {
     let e = run.try_apply("kubectl", Force::No, 3, json!({"spec": {"replicas": 2, "paused": true}})).expect_err("changed by another");
     assert_eq!(e.message, "Apply failed with 1 conflict: conflict with \"scaler\" using apps/v1: .spec.paused");
     run.apply("kubectl", 4, json!({"metadata": {"name": "d"}, "spec": {"replicas": 2}}));
-    let kept = run.get("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration").and_then(Value::as_str).expect("annotation");
+    let kept =
+        run.get("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration").and_then(Value::as_str).expect("annotation");
     assert_eq!(kept, "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":2}}\n");
+}
+
+#[test]
+fn owners_of_parts_of_what_became_atomic_own_the_whole() {
+    let mut run = Run::deployment();
+    run.apply("a", 1, json!({"spec": {"selector": {"matchLabels": {"x": "y"}}, "replicas": 1}}));
+    run.object.as_mut().expect("object")["metadata"]["managedFields"][0]["fieldsV1"] =
+        json!({"f:spec": {"f:replicas": {}, "f:selector": {"f:matchLabels": {"f:x": {}}}}});
+    run.apply("b", 2, json!({"spec": {"minReadySeconds": 1}}));
+    assert_eq!(run.owners(), ["a Apply - 01 .spec.replicas .spec.selector", "b Apply - 02 .spec.minReadySeconds"]);
 }
 
 #[test]
@@ -277,15 +332,27 @@ fn settling_puts_times_back() {
 #[test]
 fn owners_travel_through_scale() {
     const PATHS: &ReplicasPaths<'_> = &[("apps/v1", &["spec", "replicas"])];
-    let parent = [json!({"manager": "a", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:selector": {}}}})];
+    let parent = [
+        json!({"manager": "a", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:selector": {}}}}),
+    ];
     let shown = to_scale(&parent, PATHS).expect("valid");
-    assert_eq!(shown, [json!({"manager": "a", "operation": "Apply", "apiVersion": "autoscaling/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})]);
-    let scale = [json!({"manager": "s", "operation": "Update", "subresource": "scale", "apiVersion": "autoscaling/v1", "time": "1970-01-01T00:00:01Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})];
+    assert_eq!(
+        shown,
+        [
+            json!({"manager": "a", "operation": "Apply", "apiVersion": "autoscaling/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})
+        ]
+    );
+    let scale = [
+        json!({"manager": "s", "operation": "Update", "subresource": "scale", "apiVersion": "autoscaling/v1", "time": "1970-01-01T00:00:01Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
+    ];
     let back = to_parent(&parent, &scale, "apps/v1", PATHS).expect("valid");
-    assert_eq!(back, [
-        json!({"manager": "a", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:selector": {}}}}),
-        json!({"manager": "s", "operation": "Update", "subresource": "scale", "apiVersion": "apps/v1", "time": "1970-01-01T00:00:01Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
-    ]);
+    assert_eq!(
+        back,
+        [
+            json!({"manager": "a", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:selector": {}}}}),
+            json!({"manager": "s", "operation": "Update", "subresource": "scale", "apiVersion": "apps/v1", "time": "1970-01-01T00:00:01Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
+        ]
+    );
     assert_eq!(to_parent(&parent, &shown, "apps/v1", PATHS).expect("valid"), parent);
 }
 
@@ -296,14 +363,18 @@ fn malformed_entries_are_refused() {
         (json!({"operation": "Apply"}), "apiVersion must not be empty"),
         (json!({"operation": "Apply", "apiVersion": "v1"}), "missing fieldsType in managed fields entry 0"),
         (json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "V2"}), "invalid fieldsType \"V2\" in managed fields entry 0"),
-        (json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f": {}}}), "error decoding set: parsing key as path element: key must be 2 characters long:"),
+        (
+            json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f": {}}}),
+            "error decoding set: parsing key as path element: key must be 2 characters long:",
+        ),
     ] {
         assert_eq!(check_managed_fields(&json!({"metadata": {"managedFields": [entry]}})), Err(want.to_owned()));
     }
 }
 
 fn tree() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![(0i64..3).prop_map(Value::from), "[ab]".prop_map(Value::from), Just(Value::Null), Just(json!([])), Just(json!({}))];
+    let leaf =
+        prop_oneof![(0i64..3).prop_map(Value::from), "[ab]".prop_map(Value::from), Just(Value::Null), Just(json!([])), Just(json!({}))];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
@@ -315,9 +386,14 @@ fn tree() -> impl Strategy<Value = Value> {
 /// A configuration of a Deployment with maps, sets, keyed lists and atomic lists.
 fn configuration() -> impl Strategy<Value = Value> {
     let labels = prop::collection::btree_map("[ab]", "[12]", 0..3);
-    let env = prop::collection::btree_map("[AB]", "[12]", 0..3).prop_map(|m| m.into_iter().map(|(k, v)| json!({"name": k, "value": v})).collect::<Vec<_>>());
+    let env = prop::collection::btree_map("[AB]", "[12]", 0..3)
+        .prop_map(|m| m.into_iter().map(|(k, v)| json!({"name": k, "value": v})).collect::<Vec<_>>());
     let containers = prop::collection::btree_map("[ab]", (env, prop::collection::vec("[xy]", 0..3), prop::option::of("[ij]")), 0..3)
-        .prop_map(|m| m.into_iter().map(|(name, (env, args, image))| json!({"name": name, "env": env, "args": args, "image": image})).collect::<Vec<_>>());
+        .prop_map(|m| {
+            m.into_iter()
+                .map(|(name, (env, args, image))| json!({"name": name, "env": env, "args": args, "image": image}))
+                .collect::<Vec<_>>()
+        });
     let finalizers = prop::collection::btree_set("[pq]/[r]", 0..3);
     (labels, containers, finalizers, prop::option::of(0i64..3)).prop_map(|(labels, containers, finalizers, replicas)| {
         json!({"metadata": {"name": "d", "labels": labels, "finalizers": finalizers},

@@ -11,6 +11,9 @@ use crate::error::{ApiError, Reason};
 pub const MAX_OPERATIONS: usize = 10_000;
 /// All `copy` operations of a patch together may add this many bytes of JSON; beyond it the patch is refused (422).
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+/// All operations of a patch together may move this many list elements aside; beyond it the patch is refused (422). Ten
+/// thousand insertions at the head of a long list would keep a processor busy for minutes.
+pub const MAX_SHIFTED: usize = 50_000_000;
 /// How often the depth of the whole document is measured again when the running estimate gets too big.
 const DEPTH_MEASUREMENTS: u32 = 32;
 
@@ -33,7 +36,7 @@ pub fn json_patch(doc: &Value, operations: &Value) -> Result<Value, ApiError> {
     if list.len() > MAX_OPERATIONS {
         return Err(too_many(list.len()));
     }
-    let mut state = State { doc: doc.clone(), copied: 0, deepest: depth(doc), measurements: 0 };
+    let mut state = State { doc: doc.clone(), copied: 0, shifted: 0, deepest: depth(doc), measurements: 0 };
     for operation in list {
         state.apply(operation).map_err(unprocessable)?;
     }
@@ -43,6 +46,7 @@ pub fn json_patch(doc: &Value, operations: &Value) -> Result<Value, ApiError> {
 struct State {
     doc: Value,
     copied: usize,
+    shifted: usize,
     /// No place of the document is deeper than this. Without such a bound a few copies into themselves would build a tree
     /// that overflows the stack of whoever walks it.
     deepest: usize,
@@ -61,7 +65,8 @@ impl State {
     fn apply(&mut self, operation: &Value) -> Result<(), String> {
         let word = |name: &str| operation.get(name).and_then(Value::as_str);
         let kind = word("op").unwrap_or("unknown");
-        let from = || word("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: {MISSING}"));
+        let from =
+            || word("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: {MISSING}"));
         let path = || {
             let why = if matches!(kind, "replace" | "move" | "test") { "operation missing path field: " } else { "" };
             word("path").ok_or_else(|| format!("{kind} operation failed to decode path: {why}{MISSING}"))
@@ -90,13 +95,13 @@ impl State {
         self.deepen(path, depth(&value))?;
         let (place, key) =
             find(&mut self.doc, path).ok_or_else(|| format!("add operation does not apply: doc is missing path: \"{path}\": {MISSING}"))?;
-        insert(place, &key, value).map_err(|e| format!("error in add for path: '{path}': {e}"))
+        insert(place, &key, value, &mut self.shifted).map_err(|e| format!("error in add for path: '{path}': {e}"))
     }
 
     fn remove(&mut self, path: &str) -> Result<(), String> {
-        let (place, key) =
-            find(&mut self.doc, path).ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": {MISSING}"))?;
-        take(place, &key).map(drop).map_err(|e| format!("error in remove for path: '{path}': {e}"))
+        let (place, key) = find(&mut self.doc, path)
+            .ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": {MISSING}"))?;
+        take(place, &key, &mut self.shifted).map(drop).map_err(|e| format!("error in remove for path: '{path}': {e}"))
     }
 
     fn replace(&mut self, path: &str, value: Value) -> Result<(), String> {
@@ -135,21 +140,21 @@ impl State {
     }
 
     fn take(&mut self, from: &str) -> Result<Value, String> {
-        let (place, key) =
-            find(&mut self.doc, from).ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
-        take(place, &key).map_err(|e| format!("error in move for path: '{key}': {e}"))
+        let (place, key) = find(&mut self.doc, from)
+            .ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
+        take(place, &key, &mut self.shifted).map_err(|e| format!("error in move for path: '{key}': {e}"))
     }
 
     fn put_moved(&mut self, path: &str, value: Value) -> Result<(), String> {
         self.deepen_moved(path, &value)?;
         let (place, key) = find(&mut self.doc, path)
             .ok_or_else(|| format!("move operation does not apply: doc is missing destination path: {path}: {MISSING}"))?;
-        insert(place, &key, value).map_err(|e| format!("error in move for path: '{path}': {e}"))
+        insert(place, &key, value, &mut self.shifted).map_err(|e| format!("error in move for path: '{path}': {e}"))
     }
 
     fn copied(&mut self, from: &str) -> Result<Value, String> {
-        let (place, key) =
-            find(&mut self.doc, from).ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
+        let (place, key) = find(&mut self.doc, from)
+            .ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: {MISSING}"))?;
         let found = look(place, &key).map_err(|e| format!("error in copy for from: '{from}': {e}"))?;
         Ok(found.cloned().unwrap_or_default())
     }
@@ -166,7 +171,7 @@ impl State {
                 "Unable to complete the copy, the accumulated size increase of copy is {total}, exceeding the limit {MAX_COPIED_BYTES}"
             ));
         }
-        insert(place, &key, value).map_err(|e| format!("error while adding value during copy: {e}"))
+        insert(place, &key, value, &mut self.shifted).map_err(|e| format!("error while adding value during copy: {e}"))
     }
 
     /// Notes that a value of some depth comes to stand at a path.
@@ -260,7 +265,7 @@ fn look<'a>(place: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
     }
 }
 
-fn insert(place: &mut Value, key: &str, value: Value) -> Result<(), String> {
+fn insert(place: &mut Value, key: &str, value: Value, shifted: &mut usize) -> Result<(), String> {
     match place {
         Value::Object(map) => {
             map.insert(key.to_owned(), value);
@@ -271,6 +276,7 @@ fn insert(place: &mut Value, key: &str, value: Value) -> Result<(), String> {
             let places = i64::try_from(list.len()).unwrap_or(i64::MAX).saturating_add(1);
             let found = if at < 0 { at.saturating_add(places) } else { at };
             let slot = usize::try_from(found).ok().filter(|i| *i <= list.len()).ok_or_else(|| out_of_range(at))?;
+            shift(shifted, list.len() - slot)?;
             list.insert(slot, value);
         }
         _ => return Err(MISSING.to_owned()),
@@ -278,11 +284,18 @@ fn insert(place: &mut Value, key: &str, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-fn take(place: &mut Value, key: &str) -> Result<Value, String> {
+/// Counts the elements that an insertion or removal moves.
+fn shift(shifted: &mut usize, elements: usize) -> Result<(), String> {
+    *shifted = shifted.saturating_add(elements);
+    if *shifted > MAX_SHIFTED { Err(format!("the patch moves more than {MAX_SHIFTED} list elements")) } else { Ok(()) }
+}
+
+fn take(place: &mut Value, key: &str, shifted: &mut usize) -> Result<Value, String> {
     match place {
         Value::Object(map) => map.remove(key).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: {MISSING}")),
         Value::Array(list) => {
             let at = index(key, list.len())?;
+            shift(shifted, list.len() - at)?;
             Ok(list.remove(at))
         }
         _ => Err(MISSING.to_owned()),

@@ -18,9 +18,8 @@ pub(super) fn cells(kind: &str) -> Option<Cells> {
 }
 
 fn policy(row: &Row<'_>, rules: &str) -> Vec<Value> {
-    let parameter = row
-        .get("/spec/paramKind")
-        .map_or_else(|| UNSET.to_owned(), |p| format!("{}/{}", text(p.get("apiVersion")), text(p.get("kind"))));
+    let parameter =
+        row.get("/spec/paramKind").map_or_else(|| UNSET.to_owned(), |p| format!("{}/{}", text(p.get("apiVersion")), text(p.get("kind"))));
     vec![row.name(), json!(row.list(rules).len()), json!(parameter), row.age()]
 }
 

@@ -61,10 +61,10 @@ fn pool_status(row: &Row<'_>) -> Vec<Value> {
     let or_dash = |n: i64| if shown { json!(n.to_string()) } else { json!("-") };
     let sum = |field: &str| or_dash(pools.iter().map(|p| int(p.get(field))).fold(0, i64::saturating_add));
     let errors = pools.iter().filter(|p| p.get("validationError").is_some_and(|e| !e.is_null())).count();
-    let completed = row.condition("Complete").filter(|_| complete).map_or_else(
-        || NONE.to_owned(),
-        |c| super::age::since(text(c.get("lastTransitionTime")), row.now),
-    );
+    let completed = row
+        .condition("Complete")
+        .filter(|_| complete)
+        .map_or_else(|| NONE.to_owned(), |c| super::age::since(text(c.get("lastTransitionTime")), row.now));
     vec![
         row.name(),
         json!(row.text("/spec/driver")),

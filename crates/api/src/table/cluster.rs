@@ -86,9 +86,8 @@ fn lease_candidate(row: &Row<'_>) -> Vec<Value> {
 }
 
 fn api_service(row: &Row<'_>) -> Vec<Value> {
-    let service = row
-        .get("/spec/service")
-        .map_or_else(|| "Local".to_owned(), |s| format!("{}/{}", text(s.get("namespace")), text(s.get("name"))));
+    let service =
+        row.get("/spec/service").map_or_else(|| "Local".to_owned(), |s| format!("{}/{}", text(s.get("namespace")), text(s.get("name"))));
     let available = row.condition("Available").map_or_else(
         || "Unknown".to_owned(),
         |c| match (text(c.get("status")), text(c.get("reason"))) {
@@ -114,8 +113,10 @@ fn storage_version(row: &Row<'_>) -> Vec<Value> {
 fn storage_version_migration(row: &Row<'_>) -> Vec<Value> {
     let (group, resource) = (row.text("/spec/resource/group"), row.text("/spec/resource/resource"));
     let of = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-    let told = row.list("/status/conditions").iter().rev().find(|c| {
-        text(c.get("status")) == "True" && matches!(text(c.get("type")), "Running" | "Failed" | "Succeeded")
-    });
+    let told = row
+        .list("/status/conditions")
+        .iter()
+        .rev()
+        .find(|c| text(c.get("status")) == "True" && matches!(text(c.get("type")), "Running" | "Failed" | "Succeeded"));
     vec![row.name(), json!(of), json!(told.map_or("Unknown", |c| text(c.get("type"))))]
 }

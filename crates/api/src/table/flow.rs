@@ -35,13 +35,5 @@ fn priority_level(row: &Row<'_>) -> Vec<Value> {
     let shares = row.get("/spec/limited").map_or_else(|| json!(NONE), |_| json!(row.int("/spec/limited/nominalConcurrencyShares")));
     let queuing = row.get("/spec/limited/limitResponse/queuing");
     let number = |field: &str| queuing.map_or_else(|| json!(NONE), |q| json!(int(q.get(field))));
-    vec![
-        row.name(),
-        json!(row.text("/spec/type")),
-        shares,
-        number("queues"),
-        number("handSize"),
-        number("queueLengthLimit"),
-        row.age(),
-    ]
+    vec![row.name(), json!(row.text("/spec/type")), shares, number("queues"), number("handSize"), number("queueLengthLimit"), row.age()]
 }

@@ -90,11 +90,14 @@ impl Summary {
         if !row.text("/status/reason").is_empty() {
             reason = row.text("/status/reason").to_owned();
         }
-        if row.list("/status/conditions").iter().any(|c| text(c.get("type")) == "PodScheduled" && text(c.get("reason")) == "SchedulingGated") {
+        if row
+            .list("/status/conditions")
+            .iter()
+            .any(|c| text(c.get("type")) == "PodScheduled" && text(c.get("reason")) == "SchedulingGated")
+        {
             reason = "SchedulingGated".to_owned();
         }
-        let mut summary =
-            Self { ready: 0, total: row.list("/spec/containers").len(), reason, restarts: 0, last_restart: None };
+        let mut summary = Self { ready: 0, total: row.list("/spec/containers").len(), reason, restarts: 0, last_restart: None };
         let (init, side_restarts, side_last) = summary.initialise(row);
         let pending = match init {
             Init::Pending(why) => {
@@ -126,11 +129,8 @@ impl Summary {
     /// Goes through the init containers up to the first that holds things up. Also tells the restarts of sidecars, the
     /// only ones that count once the pod runs.
     fn initialise(&mut self, row: &Row<'_>) -> (Init, i64, Option<i128>) {
-        let specs: HashMap<&str, bool> = row
-            .list("/spec/initContainers")
-            .iter()
-            .map(|c| (text(c.get("name")), text(c.get("restartPolicy")) == "Always"))
-            .collect();
+        let specs: HashMap<&str, bool> =
+            row.list("/spec/initContainers").iter().map(|c| (text(c.get("name")), text(c.get("restartPolicy")) == "Always")).collect();
         self.total += row.list("/spec/initContainers").iter().filter(|c| text(c.get("restartPolicy")) == "Always").count();
         let (mut side_restarts, mut side_last) = (0, None);
         for (i, status) in row.list("/status/initContainerStatuses").iter().enumerate() {

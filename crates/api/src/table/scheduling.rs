@@ -18,13 +18,7 @@ pub(super) fn cells(kind: &str) -> Option<Cells> {
 
 fn pod_disruption_budget(row: &Row<'_>) -> Vec<Value> {
     let bound = |pointer: &str| json!(scalar(row.get(pointer)).unwrap_or_else(|| "N/A".to_owned()));
-    vec![
-        row.name(),
-        bound("/spec/minAvailable"),
-        bound("/spec/maxUnavailable"),
-        json!(row.int("/status/disruptionsAllowed")),
-        row.age(),
-    ]
+    vec![row.name(), bound("/spec/minAvailable"), bound("/spec/maxUnavailable"), json!(row.int("/status/disruptionsAllowed")), row.age()]
 }
 
 fn priority_class(row: &Row<'_>) -> Vec<Value> {

@@ -72,8 +72,7 @@ pub(super) fn persistent_volume_claim(row: &Row<'_>) -> Vec<Value> {
 }
 
 fn storage_class(row: &Row<'_>) -> Vec<Value> {
-    const DEFAULT: [&str; 2] =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    const DEFAULT: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
     let mut name = row.text("/metadata/name").to_owned();
     if DEFAULT.iter().any(|key| row.annotation(key) == Some("true")) {
         name.push_str(" (default)");

@@ -45,8 +45,12 @@ fn pods_say_how_they_are() {
     let ended = |reason: &str, code: i64| json!({"restartCount": 0, "state": {"terminated": {"reason": reason, "exitCode": code}}});
     let mut ready = status("Running", json!([run, ended("Completed", 0)]), json!([]));
     ready["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
-    let mut side = status("Pending", json!([]), json!([{"name": "s", "started": true, "ready": true, "restartCount": 2, "state": {"running": {}}},
-        {"name": "i", "restartCount": 5, "state": {"running": {}}}]));
+    let mut side = status(
+        "Pending",
+        json!([]),
+        json!([{"name": "s", "started": true, "ready": true, "restartCount": 2, "state": {"running": {}}},
+        {"name": "i", "restartCount": 5, "state": {"running": {}}}]),
+    );
     side["spec"]["initContainers"] = json!([{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]);
     let mut deleted = status("Running", json!([run, run]), json!([]));
     deleted["metadata"]["deletionTimestamp"] = json!("2024-05-06T07:08:00Z");
@@ -89,36 +93,84 @@ fn cells_of_other_kinds() {
     let template = json!({"spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]}});
     let selector = json!({"matchLabels": {"z": "1"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["b", "a"]}, {"key": "e", "operator": "Exists"}]});
     for (at, mut object, want) in [
-        (("apps", "v1", "deployments"), json!({"spec": {"replicas": 3, "template": template, "selector": selector}, "status": {"readyReplicas": 1, "updatedReplicas": 2}}),
-         vec!["o", "1/3", "2", "0", "5s", "a,b", "x,y", "e,k in (a,b),z=1"]),
+        (
+            ("apps", "v1", "deployments"),
+            json!({"spec": {"replicas": 3, "template": template, "selector": selector}, "status": {"readyReplicas": 1, "updatedReplicas": 2}}),
+            vec!["o", "1/3", "2", "0", "5s", "a,b", "x,y", "e,k in (a,b),z=1"],
+        ),
         (("apps", "v1", "replicasets"), json!({"spec": {"replicas": 3}}), vec!["o", "3", "0", "0", "5s", "", "", "<none>"]),
-        (("", "v1", "services"), json!({"spec": {"type": "LoadBalancer", "clusterIPs": ["10.43.0.1"], "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}}),
-         vec!["o", "LoadBalancer", "10.43.0.1", "<pending>", "80:30080/TCP,53/UDP", "5s", "<none>"]),
-        (("", "v1", "services"), json!({"spec": {"type": "ExternalName", "externalName": "x.y", "selector": {"b": "c", "a": "b"}}}),
-         vec!["o", "ExternalName", "<none>", "x.y", "<none>", "5s", "a=b,b=c"]),
-        (("", "v1", "endpoints"), json!({"subsets": [{"addresses": [{"ip": "1.1.1.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]}]}),
-         vec!["o", "1.1.1.1:80,[fd00::1]:80,1.1.1.1:81 + 1 more...", "5s"]),
-        (("discovery.k8s.io", "v1", "endpointslices"), json!({"addressType": "IPv4", "ports": [{"port": 80}, {"name": "n"}, {}], "endpoints": [{"addresses": ["1"]}]}),
-         vec!["o", "IPv4", "80,n,*", "1", "5s"]),
-        (("networking.k8s.io", "v1", "ingresses"), json!({"spec": {"rules": [{"host": "a"}, {"host": "b"}, {"host": "c"}, {"host": "d"}], "tls": [{}]}}),
-         vec!["o", "<none>", "a,b,c + 1 more...", "", "80, 443", "5s"]),
-        (("batch", "v1", "jobs"), json!({"spec": {"completions": 5}, "status": {"succeeded": 2, "startTime": "2024-05-06T07:07:09Z"}}),
-         vec!["o", "Running", "2/5", "60s", "5s", "", "", "<none>"]),
-        (("batch", "v1", "cronjobs"), json!({"spec": {"schedule": "* * * * *", "suspend": false}, "status": {"active": [{}], "lastScheduleTime": age}}),
-         vec!["o", "* * * * *", "<none>", "False", "1", "5s", "5s", "", "", "<none>"]),
-        (("", "v1", "persistentvolumeclaims"), json!({"spec": {"volumeName": "v", "storageClassName": "s", "volumeMode": "Filesystem"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}}),
-         vec!["o", "Bound", "v", "1Gi", "RWO", "s", "<unset>", "5s", "Filesystem"]),
-        (("policy", "v1", "poddisruptionbudgets"), json!({"spec": {"minAvailable": "50%"}, "status": {"disruptionsAllowed": 1}}), vec!["o", "50%", "N/A", "1", "5s"]),
-        (("", "v1", "resourcequotas"), json!({"status": {"hard": {"pods": "10", "limits.cpu": "2"}, "used": {"pods": "3"}}}), vec!["o", "pods: 3/10", "limits.cpu: 0/2", "5s"]),
-        (("rbac.authorization.k8s.io", "v1", "rolebindings"), json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "n", "name": "s"}]}),
-         vec!["o", "Role/r", "5s", "u", "", "n/s"]),
-        (("autoscaling", "v2", "horizontalpodautoscalers"), json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "minReplicas": 2, "maxReplicas": 4, "metrics": [
+        (
+            ("", "v1", "services"),
+            json!({"spec": {"type": "LoadBalancer", "clusterIPs": ["10.43.0.1"], "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}}),
+            vec!["o", "LoadBalancer", "10.43.0.1", "<pending>", "80:30080/TCP,53/UDP", "5s", "<none>"],
+        ),
+        (
+            ("", "v1", "services"),
+            json!({"spec": {"type": "ExternalName", "externalName": "x.y", "selector": {"b": "c", "a": "b"}}}),
+            vec!["o", "ExternalName", "<none>", "x.y", "<none>", "5s", "a=b,b=c"],
+        ),
+        (
+            ("", "v1", "endpoints"),
+            json!({"subsets": [{"addresses": [{"ip": "1.1.1.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]}]}),
+            vec!["o", "1.1.1.1:80,[fd00::1]:80,1.1.1.1:81 + 1 more...", "5s"],
+        ),
+        (
+            ("discovery.k8s.io", "v1", "endpointslices"),
+            json!({"addressType": "IPv4", "ports": [{"port": 80}, {"name": "n"}, {}], "endpoints": [{"addresses": ["1"]}]}),
+            vec!["o", "IPv4", "80,n,*", "1", "5s"],
+        ),
+        (
+            ("networking.k8s.io", "v1", "ingresses"),
+            json!({"spec": {"rules": [{"host": "a"}, {"host": "b"}, {"host": "c"}, {"host": "d"}], "tls": [{}]}}),
+            vec!["o", "<none>", "a,b,c + 1 more...", "", "80, 443", "5s"],
+        ),
+        (
+            ("batch", "v1", "jobs"),
+            json!({"spec": {"completions": 5}, "status": {"succeeded": 2, "startTime": "2024-05-06T07:07:09Z"}}),
+            vec!["o", "Running", "2/5", "60s", "5s", "", "", "<none>"],
+        ),
+        (
+            ("batch", "v1", "cronjobs"),
+            json!({"spec": {"schedule": "* * * * *", "suspend": false}, "status": {"active": [{}], "lastScheduleTime": age}}),
+            vec!["o", "* * * * *", "<none>", "False", "1", "5s", "5s", "", "", "<none>"],
+        ),
+        (
+            ("", "v1", "persistentvolumeclaims"),
+            json!({"spec": {"volumeName": "v", "storageClassName": "s", "volumeMode": "Filesystem"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}}),
+            vec!["o", "Bound", "v", "1Gi", "RWO", "s", "<unset>", "5s", "Filesystem"],
+        ),
+        (
+            ("policy", "v1", "poddisruptionbudgets"),
+            json!({"spec": {"minAvailable": "50%"}, "status": {"disruptionsAllowed": 1}}),
+            vec!["o", "50%", "N/A", "1", "5s"],
+        ),
+        (
+            ("", "v1", "resourcequotas"),
+            json!({"status": {"hard": {"pods": "10", "limits.cpu": "2"}, "used": {"pods": "3"}}}),
+            vec!["o", "pods: 3/10", "limits.cpu: 0/2", "5s"],
+        ),
+        (
+            ("rbac.authorization.k8s.io", "v1", "rolebindings"),
+            json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "n", "name": "s"}]}),
+            vec!["o", "Role/r", "5s", "u", "", "n/s"],
+        ),
+        (
+            ("autoscaling", "v2", "horizontalpodautoscalers"),
+            json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "minReplicas": 2, "maxReplicas": 4, "metrics": [
             {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}, {"type": "Pods", "pods": {"target": {"averageValue": "5"}}}, {"type": "x"}]},
             "status": {"currentMetrics": [{"type": "Resource", "resource": {"current": {"averageUtilization": 50}}}]}}),
-         vec!["o", "Deployment/d", "cpu: 50%/80%, <unknown>/5 + 1 more...", "2", "4", "0", "5s"]),
-        (("storage.k8s.io", "v1", "csidrivers"), json!({"spec": {"tokenRequests": [{"audience": "a"}], "volumeLifecycleModes": ["Ephemeral"]}}), vec!["o", "true", "false", "false", "a", "false", "Ephemeral", "5s"]),
-        (("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"), json!({"spec": {"policyName": "p", "paramRef": {"selector": {"matchLabels": {"a": "b"}}}}}),
-         vec!["o", "p", "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}", "5s"]),
+            vec!["o", "Deployment/d", "cpu: 50%/80%, <unknown>/5 + 1 more...", "2", "4", "0", "5s"],
+        ),
+        (
+            ("storage.k8s.io", "v1", "csidrivers"),
+            json!({"spec": {"tokenRequests": [{"audience": "a"}], "volumeLifecycleModes": ["Ephemeral"]}}),
+            vec!["o", "true", "false", "false", "a", "false", "Ephemeral", "5s"],
+        ),
+        (
+            ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"),
+            json!({"spec": {"policyName": "p", "paramRef": {"selector": {"matchLabels": {"a": "b"}}}}}),
+            vec!["o", "p", "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}", "5s"],
+        ),
     ] {
         object["metadata"] = meta.clone();
         assert_eq!(cells(at.0, at.1, at.2, &object), want);
@@ -130,7 +182,21 @@ fn nodes_and_events() {
     let node = json!({"metadata": {"name": "n", "labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "etcd"}}, "spec": {"unschedulable": true},
         "status": {"conditions": [{"type": "Ready", "status": "Unknown"}], "addresses": [{"type": "InternalIP", "address": "10.0.0.2"}],
         "nodeInfo": {"kubeletVersion": "v1.36.0", "kernelVersion": "6.8", "architecture": "amd64", "containerRuntimeVersion": "ferry://1"}}});
-    assert_eq!(cells("", "v1", "nodes", &node), ["n", "NotReady,SchedulingDisabled", "etcd,worker", "<unknown>", "v1.36.0", "10.0.0.2", "<none>", "<unknown>", "6.8 (amd64)", "ferry://1"]);
+    assert_eq!(
+        cells("", "v1", "nodes", &node),
+        [
+            "n",
+            "NotReady,SchedulingDisabled",
+            "etcd,worker",
+            "<unknown>",
+            "v1.36.0",
+            "10.0.0.2",
+            "<none>",
+            "<unknown>",
+            "6.8 (amd64)",
+            "ferry://1"
+        ]
+    );
     let event = json!({"metadata": {"name": "e"}, "type": "Normal", "reason": "Pulled", "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec"}, "message": " hi\n",
         "source": {"component": "kubelet", "host": "n"}, "firstTimestamp": "2024-05-06T07:07:09Z", "lastTimestamp": null, "count": 0});
     assert_eq!(cells("", "v1", "events", &event), ["60s", "Normal", "Pulled", "pod/p", "spec", "kubelet, n", "hi", "60s", "1", "e"]);
@@ -151,7 +217,13 @@ fn tables_carry_what_is_asked() {
     assert_eq!(printer.row(&pod, IncludeObject::Object, now())["object"], pod);
     assert_eq!(printer.table(vec![], json!({}), Headers::LeftOut)["columnDefinitions"], Value::Null);
     let custom = ResourceDescriptor { kind: "Widget".into(), group: "x.y".into(), ..ResourceDescriptor::default() };
-    let t = table(&custom, &[json!({"metadata": {"name": "w", "creationTimestamp": "2024-05-06T07:08:09Z"}})], json!({}), IncludeObject::None, now());
+    let t = table(
+        &custom,
+        &[json!({"metadata": {"name": "w", "creationTimestamp": "2024-05-06T07:08:09Z"}})],
+        json!({}),
+        IncludeObject::None,
+        now(),
+    );
     assert_eq!(t["rows"][0]["cells"], json!(["w", "2024-05-06T07:08:09Z"]));
 }
 

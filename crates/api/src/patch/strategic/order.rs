@@ -103,7 +103,12 @@ pub(super) fn apply_set_orders(original: &mut Map<String, Value>, patch: &mut Ma
     Ok(())
 }
 
-fn ordered(wanted: &[Value], live: Option<Vec<Value>>, change: Option<Vec<Value>>, of: ListPlace<'_>) -> Result<Option<Vec<Value>>, Problem> {
+fn ordered(
+    wanted: &[Value],
+    live: Option<Vec<Value>>,
+    change: Option<Vec<Value>>,
+    of: ListPlace<'_>,
+) -> Result<Option<Vec<Value>>, Problem> {
     check_order(change.as_deref().unwrap_or_default(), wanted, of.key)?;
     let kind = list::elements(live.as_deref().unwrap_or_default(), change.as_deref().unwrap_or_default())?;
     let live_order = match kind {
