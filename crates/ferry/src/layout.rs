@@ -1,0 +1,66 @@
+//! What of a node's set-up outlives its process: written at each start, so that `ferry reset` finds what to remove.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::Context as _;
+use ipnet::Ipv4Net;
+use network::{Namespace, podnet};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Part, Settings};
+
+const FILE: &str = "layout.json";
+
+/// Ranges, addresses and cgroups of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Layout {
+    node_cidr: Ipv4Net,
+    cluster_cidr: Ipv4Net,
+    service_cidr: Ipv4Net,
+    /// Service addresses that this node answers itself.
+    pub(crate) local_addresses: Vec<Ipv4Addr>,
+    pub(crate) cgroup_root: String,
+}
+
+impl Layout {
+    /// What the settings ask for.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            node_cidr: settings.node_cidr,
+            cluster_cidr: settings.cluster_cidr,
+            service_cidr: settings.service_cidr,
+            local_addresses: if settings.dns == Part::Run { vec![settings.cluster_dns] } else { Vec::new() },
+            cgroup_root: settings.cgroup_root.clone(),
+        }
+    }
+
+    /// Keeps it in the data folder, and gives it back.
+    pub(crate) fn write(self, data_dir: &Path) -> anyhow::Result<Self> {
+        let path = data_dir.join(FILE);
+        stdx::fs::write_atomic(&path, &serde_json::to_vec_pretty(&self)?, 0o644).with_context(|| format!("writing {}", path.display()))?;
+        Ok(self)
+    }
+
+    /// What the last start wrote.
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
+        let path = data_dir.join(FILE);
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// The pod network in a namespace.
+    pub(crate) fn pod_network(&self, data_dir: &Path, node: Namespace) -> podnet::Config {
+        podnet::Config {
+            node,
+            bridge: podnet::DEFAULT_BRIDGE.to_owned(),
+            pod_cidr: self.node_cidr,
+            cluster_cidr: self.cluster_cidr,
+            service_cidr: self.service_cidr,
+            local_addresses: self.local_addresses.clone(),
+            mtu: podnet::DEFAULT_MTU,
+            state_dir: data_dir.join("network"),
+        }
+    }
+}
