@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::time::UNIX_EPOCH;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -61,7 +62,7 @@ struct Writer {
     component: String,
     host: String,
     clock: Clock,
-    prng: Prng,
+    last_mark: u128,
     written: HashMap<Pending, Written>,
     order: VecDeque<Pending>,
 }
@@ -81,7 +82,8 @@ impl EventRecorder {
             component: component.to_owned(),
             host: host.to_owned(),
             clock,
-            prng,
+            // Two recorders may start in the same nanosecond.
+            last_mark: u128::from(prng.below(1000)),
             written: HashMap::new(),
             order: VecDeque::new(),
         };
@@ -149,7 +151,14 @@ impl Writer {
         }
     }
 
-    fn new_event(&self, event: &Pending, namespace: &str, now: Time) -> Event {
+    /// Nanoseconds since the epoch, but never the same number twice: events of one object list in the order they happened.
+    fn next_mark(&mut self) -> u128 {
+        let now = self.clock.now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        self.last_mark = now.max(self.last_mark + 1);
+        self.last_mark
+    }
+
+    fn new_event(&mut self, event: &Pending, namespace: &str, now: Time) -> Event {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut object = Event {
             involved_object: ObjectReference {
@@ -172,7 +181,7 @@ impl Writer {
             count: Some(1),
             ..Event::default()
         };
-        object.metadata.name = Some(format!("{}.{:016x}", event.object.name, self.prng.next_u64()));
+        object.metadata.name = Some(format!("{}.{:x}", event.object.name, self.next_mark()));
         object.metadata.namespace = Some(namespace.to_owned());
         object
     }

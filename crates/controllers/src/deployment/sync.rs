@@ -215,12 +215,13 @@ impl Controller {
                     .map_err(failed("removing a replica set", key))?;
             }
             Action::SetRevision(revision) => {
-                let patch = json!({ "metadata": { "annotations": { REVISION: revision } } });
-                let patched =
-                    self.api(deployment).patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                // An update and not a patch: the role of Kubernetes' deployment controller has no `patch`.
+                let mut noted = deployment.clone();
+                noted.annotations_mut().insert(REVISION.to_owned(), revision.to_string());
+                let written = self.api(deployment).replace(&key.name, &PostParams::default(), &noted).await;
                 // The status written next builds on this version.
                 deployment.metadata.resource_version =
-                    patched.map_err(failed("noting the revision", key))?.resource_version();
+                    written.map_err(failed("noting the revision", key))?.resource_version();
             }
             Action::UpdateStatus(status) => self.write_status(key, deployment, *status).await?,
         }
@@ -234,9 +235,8 @@ impl Controller {
         deployment: &Deployment,
         status: DeploymentStatus,
     ) -> Result<(), Error> {
-        let patch = json!({ "metadata": { "resourceVersion": deployment.resource_version() }, "status": status });
-        let written =
-            self.api(deployment).patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        let observed = Deployment { status: Some(status), ..deployment.clone() };
+        let written = self.api(deployment).replace_status(&key.name, &PostParams::default(), &observed).await;
         gone_is_fine(written).map_err(failed("writing the status", key))
     }
 
