@@ -10,6 +10,7 @@ use cri::v1;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use super::worker::Worker;
 use super::{Desired, Wish, admit};
@@ -74,13 +75,16 @@ impl Registry {
         self.pods.synced().await;
         self.machine.node.synced().await;
         self.clean_up().await;
+        // The workers end with this future.
+        let mut workers = JoinSet::new();
         while let Some(key) = self.queue.get().await {
-            self.sync(&key);
+            while workers.try_join_next().is_some() {}
+            self.sync(&key, &mut workers);
             self.queue.done(&key);
         }
     }
 
-    fn sync(&self, key: &ObjectKey) {
+    fn sync(&self, key: &ObjectKey, workers: &mut JoinSet<()>) {
         let current = self.pods.get(key);
         let uid = current.as_deref().map(spec::uid).unwrap_or_default().to_owned();
         let mut handles = self.lock();
@@ -100,7 +104,7 @@ impl Registry {
         let (desired, wanted) = watch::channel(Desired { pod, wish });
         let (wake, ended) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         handles.insert(uid.clone(), Handle { key: key.clone(), desired, wake: wake.clone(), ended: ended.clone() });
-        tokio::spawn(supervise(self.clone(), uid, wanted, wake, ended));
+        workers.spawn(supervise(self.clone(), uid, wanted, wake, ended));
     }
 
     fn admit(&self, pod: &Pod, handles: &HashMap<String, Handle>) -> Wish {
@@ -266,10 +270,12 @@ async fn remove_orphan(machine: &Machine, pod_sandbox_id: String) {
 async fn supervise(registry: Registry, uid: String, desired: watch::Receiver<Desired>, wake: Arc<Notify>, ended: Arc<AtomicBool>) {
     loop {
         let worker = Worker::new(registry.machine.clone(), desired.clone(), wake.clone(), ended.clone());
-        match tokio::spawn(worker.run()).await {
-            Ok(()) => break,
-            Err(error) if error.is_cancelled() => break,
-            Err(error) => tracing::error!(uid, %error, "a pod's worker failed and starts anew"),
+        // A set of one, since it ends its task when it is dropped.
+        let mut running = JoinSet::new();
+        running.spawn(worker.run());
+        match running.join_next().await {
+            None | Some(Ok(())) => break,
+            Some(Err(error)) => tracing::error!(uid, %error, "a pod's worker failed and starts anew"),
         }
         tokio::time::sleep(WORKER_RETRY).await;
     }
