@@ -25,7 +25,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         node_taints: vec![],
         register: Register::Yes,
         provider_id: None,
-        cgroup_root: "/".into(),
+        cgroup_root: String::new(),
         reserved: Reserved::default(),
         version: "v1.36.0".into(),
         server: None,

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use super::worker::Worker;
 use super::{Desired, Wish, admit};
 use crate::labels;
+use crate::logs::rotate;
 use crate::machine::Machine;
 use crate::spec;
 use crate::status;
+use crate::time;
 use crate::volume::teardown;
 
 /// How often the runtime is listed although it tells of events.
@@ -180,6 +182,7 @@ impl Registry {
             runtime.list_containers(v1::ListContainersRequest::default())
         );
         let (Ok(sandboxes), Ok(containers)) = (sandboxes, containers) else { return };
+        self.rotate_logs(&containers.containers).await;
         let rows = sandboxes.items.into_iter().map(|s| (s.labels, s.id, s.state)).chain(containers.containers.into_iter().map(|c| (c.labels, c.id, c.state)));
         let mut now: HashMap<String, Vec<String>> = HashMap::new();
         for (mut row_labels, id, state) in rows {
@@ -201,6 +204,22 @@ impl Registry {
         *known = now;
     }
 
+    /// Moves logs away that have grown too long.
+    async fn rotate_logs(&self, containers: &[v1::Container]) {
+        let config = &self.machine.config;
+        let now = time::now(&config.clock).0.strftime("%Y%m%d-%H%M%S").to_string();
+        for container in containers.iter().filter(|c| c.state() == v1::ContainerState::ContainerRunning) {
+            let label = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
+            let name = label(labels::CONTAINER_NAME);
+            let dir = config.log_dir(label(labels::POD_NAMESPACE), label(labels::POD_NAME), label(labels::POD_UID)).join(name);
+            let path = dir.join(format!("{}.log", labels::read(&container.annotations).restart_count));
+            match rotate::check(self.machine.deps.runtime.as_ref(), &container.id, &path, &now).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(path = %path.display(), %error, "rotating a log"),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes away what is left of pods that the API no longer has.
     async fn clean_up(&self) {
         let wanted: HashSet<String> = self.pods.list().iter().map(|p| spec::uid(p).to_owned()).collect();
@@ -211,7 +230,8 @@ impl Registry {
             tracing::info!(uid, sandbox = sandbox.id, "removing a pod that the API no longer has");
             let id = sandbox.id.clone();
             let machine = self.machine.clone();
-            tokio::spawn(async move { remove_orphan(&machine, id).await });
+            let uid = uid.clone();
+            tokio::spawn(async move { remove_orphan(&machine, &uid, id).await });
         }
         let dirs = std::fs::read_dir(self.machine.config.data_dir.join("pods")).into_iter().flatten().flatten();
         for dir in dirs.filter(|d| !wanted.contains(&*d.file_name().to_string_lossy())) {
@@ -249,7 +269,7 @@ fn matters(old: &Pod, new: &Pod) -> bool {
 }
 
 /// Stops a pod's containers within the grace period that they were made with, and removes it.
-async fn remove_orphan(machine: &Machine, pod_sandbox_id: String) {
+async fn remove_orphan(machine: &Machine, uid: &str, pod_sandbox_id: String) {
     const DEFAULT_GRACE: i64 = 30;
     let runtime = &machine.deps.runtime;
     let filter = v1::ContainerFilter { pod_sandbox_id: pod_sandbox_id.clone(), ..v1::ContainerFilter::default() };
@@ -263,6 +283,14 @@ async fn remove_orphan(machine: &Machine, pod_sandbox_id: String) {
     let removed = runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() }).await;
     if let Err(error) = stopped.map(|_| ()).and(removed.map(|_| ())) {
         tracing::warn!(sandbox = pod_sandbox_id, %error, "removing a pod that the API no longer has");
+    }
+    // Its class is no longer known.
+    let root = machine.config.cgroup_root.trim_end_matches('/');
+    for class in ["", "/burstable", "/besteffort"] {
+        let removed = machine.cgroups.as_ref().map_or(Ok(()), |c| c.remove(&format!("{root}/kubepods{class}/pod{uid}")));
+        if let Err(error) = removed {
+            tracing::debug!(uid, %error, "removing the cgroup of a pod that the API no longer has");
+        }
     }
 }
 
