@@ -46,6 +46,8 @@ pub(crate) struct Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.kubelet.abort();
+        // Memory volumes are mounted there; a leftover would keep the directory.
+        let _ = crate::volume::teardown::remove(&self.dir.path().join("pods"));
     }
 }
 
