@@ -32,7 +32,7 @@ pub struct Config {
     pub register: Register,
     /// The node's provider identifier, if it has one.
     pub provider_id: Option<String>,
-    /// The parent of all pods' cgroups, `/` for the root.
+    /// The parent of all pods' cgroups, `/` for the root; empty leaves pods' cgroups to the runtime.
     pub cgroup_root: String,
     /// CPU (in thousandths) and memory (in bytes) kept from pods.
     pub reserved: Reserved,

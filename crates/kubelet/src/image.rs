@@ -4,4 +4,4 @@ pub mod auth;
 pub mod name;
 mod pull;
 
-pub use pull::{Failure, Outcome, Pulls};
+pub use pull::{Failure, Outcome, Pulls, Wanted};

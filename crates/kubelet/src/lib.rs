@@ -5,6 +5,7 @@
 //!
 //! `unsafe` is not needed here: mounts and file access go through `rustix`.
 
+pub mod cgroup;
 pub mod config;
 pub mod container;
 pub mod downward;
@@ -113,6 +114,7 @@ async fn machine(config: Config, deps: Deps) -> Machine {
     Machine {
         events: EventRecorder::new(client.clone(), "kubelet", &name, config.clock.clone(), config.prng.clone()),
         runtime_name: version.runtime_name,
+        cgroups: cgroup::Tree::of_host().filter(|_| !config.cgroup_root.is_empty() && driver != Some(cri::v1::CgroupDriver::Systemd)),
         systemd_cgroups: driver == Some(cri::v1::CgroupDriver::Systemd),
         memory: node::Facts::read(&config).memory,
         objects: objects::Objects::new(client.clone()),

@@ -2,6 +2,7 @@
 
 mod follow;
 mod line;
+pub mod rotate;
 mod tail;
 
 pub use follow::{Ended, copy};

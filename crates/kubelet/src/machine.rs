@@ -5,9 +5,11 @@ use std::sync::Arc;
 use client::{EventRecorder, EventType, Informer};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 
+use crate::cgroup::Tree;
 use crate::config::{Config, Deps};
 use crate::image::Pulls;
 use crate::objects::Objects;
+use crate::resources;
 use crate::spec::Kind;
 use crate::volume::token::Tokens;
 
@@ -23,6 +25,8 @@ pub struct Machine {
     pub runtime_name: String,
     /// Whether cgroups are named in systemd's way.
     pub systemd_cgroups: bool,
+    /// Where pods' cgroups are made; `None` leaves them to the runtime.
+    pub cgroups: Option<Tree>,
     /// The node's memory in bytes.
     pub memory: i64,
     /// ConfigMaps and Secrets that pods refer to.
@@ -41,6 +45,14 @@ impl Machine {
     /// Records an event about a pod.
     pub fn event(&self, pod: &Pod, kind: EventType, reason: &str, message: impl Into<String>) {
         self.events.event(pod, kind, reason, message);
+    }
+
+    /// The pod's cgroup, empty when it is the runtime's business.
+    pub fn cgroup_of(&self, pod: &Pod) -> String {
+        if self.config.cgroup_root.is_empty() {
+            return String::new();
+        }
+        resources::cgroup_parent(&self.config.cgroup_root, pod, self.systemd_cgroups)
     }
 
     /// Records an event about a container of a pod.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cri::v1::LinuxContainerResources;
+use cri::v1::{HugepageLimit, LinuxContainerResources};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -165,6 +165,7 @@ pub fn container(pod: &Pod, container: &Container, memory_capacity: i64) -> Linu
         cpu_shares: shares(request(container, "cpu").unwrap_or(0)),
         memory_limit_in_bytes: whole(limit(container, "memory")),
         oom_score_adj: oom_score_adj(pod, container, memory_capacity),
+        hugepage_limits: huge_pages(container),
         ..LinuxContainerResources::default()
     }
 }
@@ -180,6 +181,17 @@ pub fn pod(pod: &Pod) -> LinuxContainerResources {
         memory_limit_in_bytes: whole(limits.get("memory").copied()),
         ..LinuxContainerResources::default()
     }
+}
+
+fn huge_pages(container: &Container) -> Vec<HugepageLimit> {
+    let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
+    let rows = limits.into_iter().flatten().filter_map(|(name, limit)| {
+        let size = quantity::value(&Quantity(name.strip_prefix("hugepages-")?.to_owned()))?;
+        Some((size, u64::try_from(quantity::value(limit)?).ok()?))
+    });
+    // The kernel's names for the sizes.
+    let name = |bytes: i64| if bytes % (1 << 30) == 0 { format!("{}GB", bytes >> 30) } else { format!("{}MB", bytes >> 20) };
+    rows.map(|(size, limit)| HugepageLimit { page_size: name(size), limit }).collect()
 }
 
 fn whole(milli: Option<i64>) -> i64 {

@@ -41,7 +41,7 @@ fn linux(machine: &Machine, pod: &Pod) -> v1::LinuxPodSandboxConfig {
     let privileged = |c: &k8s_openapi::api::core::v1::Container| c.security_context.as_ref().and_then(|s| s.privileged) == Some(true);
     let groups = context.fs_group.into_iter().chain(context.supplemental_groups.iter().flatten().copied());
     v1::LinuxPodSandboxConfig {
-        cgroup_parent: resources::cgroup_parent(&machine.config.cgroup_root, pod, machine.systemd_cgroups),
+        cgroup_parent: machine.cgroup_of(pod),
         security_context: Some(v1::LinuxSandboxSecurityContext {
             namespace_options: Some(security::namespaces(pod, None)),
             run_as_user: number(context.run_as_user),

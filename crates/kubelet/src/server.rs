@@ -86,3 +86,6 @@ async fn connection(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream) {
         tracing::debug!(%error, "a connection to the node server broke");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         node_taints: vec![],
         register: Register::Yes,
         provider_id: None,
-        cgroup_root: "/".into(),
+        cgroup_root: String::new(),
         reserved: Reserved::default(),
         version: "v1.36.0".into(),
         server: None,
@@ -39,28 +39,37 @@ pub(crate) struct Rig {
     pub(crate) api: api::Api,
     pub(crate) runtime: Arc<runtime::Runtime>,
     pub(crate) dir: tempfile::TempDir,
+    config: Config,
     kubelet: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
         self.kubelet.abort();
+        // Memory volumes are mounted there; a leftover would keep the directory.
+        let _ = crate::volume::teardown::remove(&self.dir.path().join("pods"));
     }
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (api, runtime) = (api::Api::default(), Arc::new(runtime::Runtime::default()));
-        let kubelet = tokio::spawn(kubelet(&api, &runtime, dir.path()));
-        Self { api, runtime, dir, kubelet }
+        let mut config = config(dir.path());
+        change(&mut config);
+        let kubelet = tokio::spawn(kubelet(&api, &runtime, config.clone()));
+        Self { api, runtime, dir, kubelet, config }
     }
 
     /// Ends the kubelet and starts another on the same API, runtime and directory.
     pub(crate) async fn restart(&mut self) {
         self.kubelet.abort();
         let _ = (&mut self.kubelet).await;
-        self.kubelet = tokio::spawn(kubelet(&self.api, &self.runtime, self.dir.path()));
+        self.kubelet = tokio::spawn(kubelet(&self.api, &self.runtime, self.config.clone()));
     }
 
     /// Creates a pod bound to the node.
@@ -71,9 +80,7 @@ impl Rig {
                 container.as_object_mut().unwrap().entry("image").or_insert("img:1".into());
             }
         }
-        if spec[&"initContainers"].is_null() {
-            spec.as_object_mut().unwrap().remove("initContainers");
-        }
+        spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1}, "spec": spec, "status": {"phase": "Pending"}});
         self.api.put(&format!("/api/v1/namespaces/ns/pods/{name}"), pod);
     }
@@ -101,8 +108,7 @@ impl Rig {
     }
 }
 
-fn kubelet(api: &api::Api, runtime: &Arc<runtime::Runtime>, dir: &Path) -> impl Future<Output = ()> + use<> {
+fn kubelet(api: &api::Api, runtime: &Arc<runtime::Runtime>, config: Config) -> impl Future<Output = ()> + use<> {
     let deps = Deps { client: api.client(), runtime: runtime.clone(), images: runtime.clone(), streaming: runtime.clone() };
-    let config = config(dir);
     async move { crate::run(config, deps).await.unwrap() }
 }

@@ -12,6 +12,11 @@ fn container(pod: &Value) -> &Value {
     &pod["status"]["containerStatuses"][0]
 }
 
+/// Waits for an event; they are written beside the work.
+async fn told(rig: &Rig, event: &str) {
+    rig.until("none", event, |_| rig.api.events().iter().any(|e| e.starts_with(event))).await;
+}
+
 #[tokio::test]
 async fn a_pod_runs_and_goes() {
     let rig = Rig::start();
@@ -136,9 +141,8 @@ async fn a_failed_liveness_probe_restarts() {
     rig.until("live", "ready", ready).await;
     rig.runtime.set_exec_exit(1);
     rig.until("live", "restarted", |p| container(p)["restartCount"] == 1).await;
-    let events = rig.api.events();
-    assert!(events.iter().any(|e| e.starts_with("Killing Container c failed liveness probe, will be restarted")), "{events:?}");
-    assert!(events.iter().any(|e| e.starts_with("Unhealthy Liveness probe failed: ")), "{events:?}");
+    told(&rig, "Killing Container c failed liveness probe, will be restarted").await;
+    told(&rig, "Unhealthy Liveness probe failed: ").await;
 }
 
 #[tokio::test]
@@ -163,4 +167,82 @@ async fn the_node_registers_and_holds_its_lease() {
     assert_eq!(node["status"]["allocatable"]["pods"], "110");
     assert_eq!(node["status"]["nodeInfo"]["containerRuntimeVersion"], "fake://1");
     rig.until("none", "leased", |_| rig.api.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1").is_some()).await;
+}
+
+#[tokio::test]
+async fn secrets_and_tokens_are_in_memory_and_go_with_the_pod() {
+    if !rustix::process::geteuid().is_root() {
+        // Mounting needs root.
+        return;
+    }
+    let rig = Rig::start();
+    rig.api.put("/api/v1/namespaces/ns/secrets/s", json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns"}, "data": {"k": "aGk="}}));
+    rig.create("app", json!({"securityContext": {"fsGroup": 1234}, "volumes": [
+            {"name": "s", "secret": {"secretName": "s", "defaultMode": 256, "items": [{"key": "k", "path": "d/f"}]}},
+            {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}},
+            {"name": "e", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        "containers": [{"name": "c", "volumeMounts": [{"name": "s", "mountPath": "/s"}, {"name": "t", "mountPath": "/t"}, {"name": "e", "mountPath": "/e", "subPath": "x/y"}]}]}));
+    rig.until("app", "ready", ready).await;
+    let config = rig.runtime.config_of("c");
+    let at = |path: &str| std::path::PathBuf::from(&config.mounts.iter().find(|m| m.container_path == path).unwrap().host_path);
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    assert_eq!((read(at("/s").join("d/f")), read(at("/t").join("token")), read(at("/t").join("name"))), ("hi".into(), "token-1".into(), "app".into()));
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(at("/s").join("d/f")).unwrap();
+    assert_eq!((meta.gid(), meta.mode() & 0o777), (1234, 0o440));
+    std::fs::write(at("/e").join("file"), "x").unwrap();
+    let written = rig.dir.path().join("pods/uid-app/volumes/kubernetes.io~empty-dir/e/x/y/file");
+    assert!(written.exists(), "the subPath shows the volume");
+    let mounts = || std::fs::read_to_string("/proc/self/mounts").unwrap().matches(rig.dir.path().to_str().unwrap()).count();
+    assert_eq!(mounts(), 4);
+    rig.delete("app", 1);
+    rig.until("app", "gone", Value::is_null).await;
+    assert_eq!(mounts(), 0);
+}
+
+#[tokio::test]
+async fn sidecars_start_first_and_end_last() {
+    let rig = Rig::start();
+    rig.create("app", json!({"terminationGracePeriodSeconds": 5, "initContainers": [{"name": "side", "restartPolicy": "Always"}],
+        "containers": [{"name": "main", "lifecycle": {"postStart": {"exec": {"command": ["hello"]}}, "preStop": {"exec": {"command": ["goodbye"]}}}}]}));
+    rig.until("app", "ready", ready).await;
+    rig.delete("app", 5);
+    rig.until("app", "gone", Value::is_null).await;
+    let calls = rig.runtime.calls();
+    let at = |call: &str| calls.iter().position(|c| c.starts_with(call)).unwrap_or_else(|| panic!("no {call} in {calls:?}"));
+    let order = ["start side", "start main", "exec hello", "exec goodbye", "stop main", "stop side", "stop-sandbox"].map(at);
+    assert!(order.is_sorted(), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_failed_post_start_hook_kills_the_container() {
+    let rig = Rig::start();
+    rig.runtime.set_exec_exit(3);
+    rig.create("app", json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "lifecycle": {"postStart": {"exec": {"command": ["hello"]}}}}]}));
+    rig.until("app", "restarted", |p| container(p)["restartCount"].as_i64() >= Some(1) || container(p)["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    told(&rig, "FailedPostStartHook PostStartHook failed").await;
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_pod() {
+    let rig = Rig::start();
+    rig.create("app", json!({"activeDeadlineSeconds": 1, "terminationGracePeriodSeconds": 1, "containers": [{"name": "c"}]}));
+    let pod = rig.until("app", "failed", |p| p["status"]["phase"] == "Failed").await;
+    assert_eq!(pod["status"]["reason"], "DeadlineExceeded");
+    assert_eq!(pod["status"]["message"], "Pod was active on the node longer than the specified deadline");
+}
+
+#[tokio::test]
+async fn ephemeral_containers_join_a_running_pod() {
+    let rig = Rig::start();
+    rig.create("app", json!({"containers": [{"name": "c"}]}));
+    let mut pod = rig.until("app", "ready", ready).await;
+    pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "img:1", "targetContainerName": "c"}]);
+    pod["metadata"]["generation"] = 2.into();
+    rig.api.put("/api/v1/namespaces/ns/pods/app", pod);
+    rig.until("app", "debugged", |p| p["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_object()).await;
+    let target = rig.runtime.config_of("debug").linux.unwrap().security_context.unwrap().namespace_options.unwrap().target_id;
+    assert!(target.starts_with('c'), "{target}");
+    rig.runtime.exit("debug", 0);
+    rig.until("app", "done debugging", |p| p["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"].is_object() && ready(p)).await;
 }

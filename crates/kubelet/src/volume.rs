@@ -68,6 +68,10 @@ async fn one(machine: &Machine, pod: &Pod, volume: &Volume, around: &Surrounding
         empty_dir::prepare(&path, source, pod, fs_group).map_err(|e| e.to_string())?;
         return Ok(Mounted { path, read_only: false, image: None });
     }
+    if let Some(source) = &volume.image {
+        // The runtime mounts it; the worker sees to it that it is there.
+        return Ok(Mounted { path: PathBuf::new(), read_only: true, image: source.reference.clone() });
+    }
     if let Some(source) = &volume.host_path {
         host_path::check(source)?;
         return Ok(Mounted { path: PathBuf::from(&source.path), read_only: false, image: None });

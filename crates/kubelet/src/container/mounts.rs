@@ -31,6 +31,9 @@ pub struct Places<'a> {
 
 /// All mounts of the container; makes the files that they need.
 pub fn build(pod: &Pod, container: &Container, places: &Places<'_>) -> Result<Vec<v1::Mount>, ConfigError> {
+    if container.volume_devices.as_ref().is_some_and(|d| !d.is_empty()) {
+        return Err(ConfigError("this node does not support volumeDevices yet".into()));
+    }
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         mounts.push(volume_mount(container, mount, index, places)?);

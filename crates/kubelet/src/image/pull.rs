@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::EventType;
 use cri::{ImageService, v1};
-use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use stdx::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -15,13 +15,23 @@ use super::auth;
 use super::name::{self, Name};
 use crate::container::security::ImageUser;
 use crate::machine::Machine;
-use crate::spec::{self, Kind};
+use crate::spec;
 use crate::time;
 
 /// Waits after failed pulls, as upstream.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(300));
 /// How long a failed pull shows as `ErrImagePull` before it shows as a back-off.
 const SHOW_FAILURE: Duration = Duration::from_secs(3);
+
+/// An image that is needed.
+pub struct Wanted<'a> {
+    /// Its name as the user wrote it.
+    pub image: &'a str,
+    /// The pull policy.
+    pub policy: Option<&'a str>,
+    /// The part of the pod that needs it, for events.
+    pub field_path: String,
+}
 
 /// Why a container's image is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +82,10 @@ impl Pulls {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure of a container's image, by its pull policy. Never waits for a pull.
-    pub async fn ensure(self: &Arc<Self>, machine: &Arc<Machine>, pod: &Arc<Pod>, kind: Kind, container: &Container, wake: &Arc<Notify>) -> Outcome {
-        let asked = container.image.as_deref().unwrap_or_default();
-        let event = |type_, reason: &str, message: &str| machine.container_event(pod, kind, &container.name, type_, reason, message);
+    /// Makes sure of an image, by its pull policy. Never waits for a pull.
+    pub async fn ensure(self: &Arc<Self>, machine: &Arc<Machine>, pod: &Arc<Pod>, wanted: &Wanted<'_>, wake: &Arc<Notify>) -> Outcome {
+        let asked = wanted.image;
+        let event = |type_, reason: &str, message: &str| machine.events.event_at(pod.as_ref(), &wanted.field_path, type_, reason, message);
         let image = match name::with_default_tag(asked) {
             Ok(image) => image,
             Err(error) => {
@@ -85,7 +95,7 @@ impl Pulls {
             }
         };
         let key = (spec::uid(pod).to_owned(), image.clone());
-        let always = container.image_pull_policy.as_deref() == Some("Always");
+        let always = wanted.policy == Some("Always");
         let pulled = match self.known(&key, &image, &event) {
             Some(Known::Outcome(outcome)) => return outcome,
             Some(Known::Pulled(image_ref)) => Some(image_ref),
@@ -110,14 +120,14 @@ impl Pulls {
                 Ok(None) => {}
             }
         }
-        if container.image_pull_policy.as_deref() == Some("Never") {
+        if wanted.policy == Some("Never") {
             let message = format!("Container image {asked:?} is not present with pull policy of Never");
             event(EventType::Warning, "ErrImageNeverPull", &message);
             return Outcome::Failed(Failure { reason: "ErrImageNeverPull", message, retry: Some(BACKOFF.first) });
         }
         event(EventType::Normal, "Pulling", &format!("Pulling image {asked:?}"));
         let failures = self.start(&key);
-        let task = Task { machine: machine.clone(), pod: pod.clone(), kind, container: container.name.clone(), asked: asked.to_owned(), key, wake: wake.clone(), failures };
+        let task = Task { machine: machine.clone(), pod: pod.clone(), field_path: wanted.field_path.clone(), asked: asked.to_owned(), key, wake: wake.clone(), failures };
         tokio::spawn(task.run(self.clone()));
         Outcome::Pulling
     }
@@ -168,8 +178,7 @@ enum Known {
 struct Task {
     machine: Arc<Machine>,
     pod: Arc<Pod>,
-    kind: Kind,
-    container: String,
+    field_path: String,
     asked: String,
     key: (String, String),
     wake: Arc<Notify>,
@@ -180,7 +189,7 @@ impl Task {
     async fn run(self, pulls: Arc<Pulls>) {
         let started = Instant::now();
         let result = self.pull().await;
-        let event = |type_, reason: &str, message: String| self.machine.container_event(&self.pod, self.kind, &self.container, type_, reason, message);
+        let event = |type_, reason: &str, message: String| self.machine.events.event_at(self.pod.as_ref(), &self.field_path, type_, reason, message);
         let asked = &self.asked;
         let state = match result {
             Ok(image_ref) => {

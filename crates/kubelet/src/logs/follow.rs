@@ -44,10 +44,9 @@ pub async fn copy(path: &Path, options: &Options, mut container: impl Ended, sin
             line.pop_if(|b| *b == b'\n');
             let more = printer.print(&line, &mut out);
             line.clear();
-            if out.len() >= BLOCK || more == More::No {
-                if sink.send(std::mem::take(&mut out).into()).await.is_err() {
-                    return Ok(());
-                }
+            let full = out.len() >= BLOCK || more == More::No;
+            if full && sink.send(std::mem::take(&mut out).into()).await.is_err() {
+                return Ok(());
             }
             if more == More::No {
                 return Ok(());

@@ -13,6 +13,9 @@ use crate::status::Imposed;
 /// Why the node refuses a pod, or `None`. `others` are the pods that use the node already.
 pub(super) fn check(pod: &Pod, others: &[Arc<Pod>], node: &Node) -> Option<Imposed> {
     let refuse = |reason: String, message: String| Some(Imposed { reason, message: format!("Pod was rejected: {message}") });
+    if let Some(sysctl) = unsafe_sysctl(pod) {
+        return refuse("SysctlForbidden".into(), format!("forbidden sysctl: {sysctl}"));
+    }
     if !selects(pod, node) {
         return refuse("NodeAffinity".into(), "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into());
     }
@@ -31,6 +34,28 @@ pub(super) fn check(pod: &Pod, others: &[Arc<Pod>], node: &Node) -> Option<Impos
             let [wanted, used, capacity] = [wanted, used, capacity].map(|n| n / unit);
             let message = format!("Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}");
             return refuse(format!("OutOf{name}"), message);
+        }
+    }
+    None
+}
+
+/// The first sysctl that would reach beyond the pod, with upstream's reason.
+fn unsafe_sysctl(pod: &Pod) -> Option<String> {
+    const SAFE: [&str; 12] = [
+        "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+    ];
+    let spec = spec::of(pod);
+    for sysctl in spec.security_context.as_ref()?.sysctls.iter().flatten() {
+        let name = sysctl.name.replace('/', ".");
+        if name.starts_with("net.") && spec::host_network(spec) {
+            return Some(format!("{:?} not allowed with host net enabled", sysctl.name));
+        }
+        if name.starts_with("kernel.") && spec.host_ipc == Some(true) {
+            return Some(format!("{:?} not allowed with host ipc enabled", sysctl.name));
+        }
+        if !SAFE.contains(&name.as_str()) {
+            return Some(format!("{:?} not allowlisted", sysctl.name));
         }
     }
     None

@@ -137,6 +137,12 @@ impl Worker {
                 tracing::debug!(pod = spec::label(&self.pod), %error, "removing a container");
             }
         }
+        if let Some(cgroups) = &self.machine.cgroups
+            && let Err(error) = cgroups.remove(&self.machine.cgroup_of(&self.pod))
+        {
+            tracing::debug!(pod = spec::label(&self.pod), %error, "will retry");
+            return self.within(RETRY);
+        }
         let (namespace, name, uid) = (spec::namespace(&self.pod), spec::name(&self.pod), spec::uid(&self.pod));
         // Logs may be missing.
         let _ = std::fs::remove_dir_all(self.machine.config.log_dir(namespace, name, uid));

@@ -10,13 +10,16 @@ use cri::v1;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use super::worker::Worker;
 use super::{Desired, Wish, admit};
 use crate::labels;
+use crate::logs::rotate;
 use crate::machine::Machine;
 use crate::spec;
 use crate::status;
+use crate::time;
 use crate::volume::teardown;
 
 /// How often the runtime is listed although it tells of events.
@@ -74,13 +77,16 @@ impl Registry {
         self.pods.synced().await;
         self.machine.node.synced().await;
         self.clean_up().await;
+        // The workers end with this future.
+        let mut workers = JoinSet::new();
         while let Some(key) = self.queue.get().await {
-            self.sync(&key);
+            while workers.try_join_next().is_some() {}
+            self.sync(&key, &mut workers);
             self.queue.done(&key);
         }
     }
 
-    fn sync(&self, key: &ObjectKey) {
+    fn sync(&self, key: &ObjectKey, workers: &mut JoinSet<()>) {
         let current = self.pods.get(key);
         let uid = current.as_deref().map(spec::uid).unwrap_or_default().to_owned();
         let mut handles = self.lock();
@@ -100,7 +106,7 @@ impl Registry {
         let (desired, wanted) = watch::channel(Desired { pod, wish });
         let (wake, ended) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         handles.insert(uid.clone(), Handle { key: key.clone(), desired, wake: wake.clone(), ended: ended.clone() });
-        tokio::spawn(supervise(self.clone(), uid, wanted, wake, ended));
+        workers.spawn(supervise(self.clone(), uid, wanted, wake, ended));
     }
 
     fn admit(&self, pod: &Pod, handles: &HashMap<String, Handle>) -> Wish {
@@ -176,6 +182,7 @@ impl Registry {
             runtime.list_containers(v1::ListContainersRequest::default())
         );
         let (Ok(sandboxes), Ok(containers)) = (sandboxes, containers) else { return };
+        self.rotate_logs(&containers.containers).await;
         let rows = sandboxes.items.into_iter().map(|s| (s.labels, s.id, s.state)).chain(containers.containers.into_iter().map(|c| (c.labels, c.id, c.state)));
         let mut now: HashMap<String, Vec<String>> = HashMap::new();
         for (mut row_labels, id, state) in rows {
@@ -197,6 +204,22 @@ impl Registry {
         *known = now;
     }
 
+    /// Moves logs away that have grown too long.
+    async fn rotate_logs(&self, containers: &[v1::Container]) {
+        let config = &self.machine.config;
+        let now = time::now(&config.clock).0.strftime("%Y%m%d-%H%M%S").to_string();
+        for container in containers.iter().filter(|c| c.state() == v1::ContainerState::ContainerRunning) {
+            let label = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
+            let name = label(labels::CONTAINER_NAME);
+            let dir = config.log_dir(label(labels::POD_NAMESPACE), label(labels::POD_NAME), label(labels::POD_UID)).join(name);
+            let path = dir.join(format!("{}.log", labels::read(&container.annotations).restart_count));
+            match rotate::check(self.machine.deps.runtime.as_ref(), &container.id, &path, &now).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(path = %path.display(), %error, "rotating a log"),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes away what is left of pods that the API no longer has.
     async fn clean_up(&self) {
         let wanted: HashSet<String> = self.pods.list().iter().map(|p| spec::uid(p).to_owned()).collect();
@@ -207,7 +230,8 @@ impl Registry {
             tracing::info!(uid, sandbox = sandbox.id, "removing a pod that the API no longer has");
             let id = sandbox.id.clone();
             let machine = self.machine.clone();
-            tokio::spawn(async move { remove_orphan(&machine, id).await });
+            let uid = uid.clone();
+            tokio::spawn(async move { remove_orphan(&machine, &uid, id).await });
         }
         let dirs = std::fs::read_dir(self.machine.config.data_dir.join("pods")).into_iter().flatten().flatten();
         for dir in dirs.filter(|d| !wanted.contains(&*d.file_name().to_string_lossy())) {
@@ -245,7 +269,7 @@ fn matters(old: &Pod, new: &Pod) -> bool {
 }
 
 /// Stops a pod's containers within the grace period that they were made with, and removes it.
-async fn remove_orphan(machine: &Machine, pod_sandbox_id: String) {
+async fn remove_orphan(machine: &Machine, uid: &str, pod_sandbox_id: String) {
     const DEFAULT_GRACE: i64 = 30;
     let runtime = &machine.deps.runtime;
     let filter = v1::ContainerFilter { pod_sandbox_id: pod_sandbox_id.clone(), ..v1::ContainerFilter::default() };
@@ -260,16 +284,26 @@ async fn remove_orphan(machine: &Machine, pod_sandbox_id: String) {
     if let Err(error) = stopped.map(|_| ()).and(removed.map(|_| ())) {
         tracing::warn!(sandbox = pod_sandbox_id, %error, "removing a pod that the API no longer has");
     }
+    // Its class is no longer known.
+    let root = machine.config.cgroup_root.trim_end_matches('/');
+    for class in ["", "/burstable", "/besteffort"] {
+        let removed = machine.cgroups.as_ref().map_or(Ok(()), |c| c.remove(&format!("{root}/kubepods{class}/pod{uid}")));
+        if let Err(error) = removed {
+            tracing::debug!(uid, %error, "removing the cgroup of a pod that the API no longer has");
+        }
+    }
 }
 
 /// Runs the pod's worker until the pod is gone; one that fails starts anew and finds the pod in the runtime.
 async fn supervise(registry: Registry, uid: String, desired: watch::Receiver<Desired>, wake: Arc<Notify>, ended: Arc<AtomicBool>) {
     loop {
         let worker = Worker::new(registry.machine.clone(), desired.clone(), wake.clone(), ended.clone());
-        match tokio::spawn(worker.run()).await {
-            Ok(()) => break,
-            Err(error) if error.is_cancelled() => break,
-            Err(error) => tracing::error!(uid, %error, "a pod's worker failed and starts anew"),
+        // A set of one, since it ends its task when it is dropped.
+        let mut running = JoinSet::new();
+        running.spawn(worker.run());
+        match running.join_next().await {
+            None | Some(Ok(())) => break,
+            Some(Err(error)) => tracing::error!(uid, %error, "a pod's worker failed and starts anew"),
         }
         tokio::time::sleep(WORKER_RETRY).await;
     }

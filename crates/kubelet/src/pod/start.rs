@@ -5,6 +5,8 @@ use std::time::Duration;
 use client::EventType;
 use cri::v1;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 
 use super::crash::Turn;
 use super::kill::{self, Hook, Kill};
@@ -12,10 +14,11 @@ use super::worker::Worker;
 use crate::container::config::{self, Making};
 use crate::container::security::ImageUser;
 use crate::hooks;
-use crate::image::Outcome;
+use crate::image::{Outcome, Wanted};
 use crate::labels;
 use crate::machine::Machine;
 use crate::plan::{self, KillReason, Plan};
+use crate::resources;
 use crate::sandbox;
 use crate::spec::{self, Kind};
 use crate::status::Waiting;
@@ -43,11 +46,35 @@ pub(super) async fn make_sandbox(machine: &Machine, pod: &Pod, attempt: u32) -> 
     for dir in [settings.pod_dir(uid), settings.log_dir(namespace, name, uid)] {
         std::fs::create_dir_all(&dir).map_err(|e| format!("making {}: {e}", dir.display()))?;
     }
+    refuse_unsupported(pod)?;
+    if let Some(cgroups) = &machine.cgroups {
+        cgroups.ensure(&machine.cgroup_of(pod), &resources::pod(pod)).map_err(|e| e.to_string())?;
+    }
     let config = sandbox::config(machine, pod, attempt);
-    let runtime_handler = spec::of(pod).runtime_class_name.clone().unwrap_or_default();
+    let runtime_handler = runtime_handler(machine, pod).await?;
     let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler };
     let answer = machine.deps.runtime.run_pod_sandbox(request).await;
     answer.map(|_| ()).map_err(|error| format!("rpc error: code = {:?} desc = {error}", error.code()))
+}
+
+/// What would silently be something else than the user asked for.
+fn refuse_unsupported(pod: &Pod) -> Result<(), String> {
+    let spec = spec::of(pod);
+    if spec.host_users == Some(false) {
+        return Err("this node does not support user namespaces (hostUsers: false) yet".into());
+    }
+    if spec.resource_claims.as_ref().is_some_and(|c| !c.is_empty()) {
+        return Err("this node does not support resourceClaims yet".into());
+    }
+    Ok(())
+}
+
+/// The runtime's name for the pod's runtime class.
+async fn runtime_handler(machine: &Machine, pod: &Pod) -> Result<String, String> {
+    let Some(name) = spec::of(pod).runtime_class_name.as_deref().filter(|n| !n.is_empty()) else { return Ok(String::new()) };
+    let api: Api<RuntimeClass> = Api::all(machine.deps.client.clone());
+    let class = api.get(name).await;
+    class.map(|c| c.handler).map_err(|e| format!("failed to get sandbox runtime: RuntimeClass {name:?}: {e}"))
 }
 
 impl Worker {
@@ -141,27 +168,13 @@ impl Worker {
             self.within(wait);
             return Started::No;
         }
-        let (machine, pod, wake) = (self.machine.clone(), self.pod.clone(), self.wake.clone());
-        let (image_ref, user) = match machine.pulls.ensure(&machine, &pod, kind, container, &wake).await {
-            Outcome::Present { image_ref, user } => (image_ref, user),
-            Outcome::Pulling => {
-                // A crash before is shown until the container runs again; anything else is out of date.
-                self.waiting.remove(&container.name);
-                return Started::No;
-            }
-            Outcome::Failed(failure) => {
-                if let Some(wait) = failure.retry {
-                    self.within(wait);
-                }
-                // Failed pulls have their own events.
-                let news = self.waiting.get(&container.name).is_none_or(|w| w.reason != failure.reason);
-                if news && !matches!(failure.reason, "ErrImagePull" | "ImagePullBackOff") {
-                    machine.container_event(&pod, kind, &container.name, EventType::Warning, "Failed", format!("Error: {}", failure.reason));
-                }
-                self.wait(container, failure.reason, failure.message);
-                return Started::No;
-            }
-        };
+        let (machine, pod) = (self.machine.clone(), self.pod.clone());
+        let field_path = kind.field_path(&container.name);
+        let wanted = Wanted { image: container.image.as_deref().unwrap_or_default(), policy: container.image_pull_policy.as_deref(), field_path };
+        let Some((image_ref, user)) = self.image(kind, container, &wanted).await else { return Started::No };
+        if !self.volume_images(kind, container).await {
+            return Started::No;
+        }
         match self.create(kind, container, &image_ref, &user).await {
             Ok(()) => {
                 self.waiting.remove(&container.name);
@@ -174,6 +187,46 @@ impl Worker {
                 Started::No
             }
         }
+    }
+
+    /// An image and its user; without it, the container says why it waits.
+    async fn image(&mut self, kind: Kind, container: &Container, wanted: &Wanted<'_>) -> Option<(String, ImageUser)> {
+        let (machine, pod, wake) = (self.machine.clone(), self.pod.clone(), self.wake.clone());
+        match machine.pulls.ensure(&machine, &pod, wanted, &wake).await {
+            Outcome::Present { image_ref, user } => Some((image_ref, user)),
+            Outcome::Pulling => {
+                // Whatever was wrong before is out of date.
+                self.waiting.remove(&container.name);
+                None
+            }
+            Outcome::Failed(failure) => {
+                if let Some(wait) = failure.retry {
+                    self.within(wait);
+                }
+                // Failed pulls have their own events.
+                let news = self.waiting.get(&container.name).is_none_or(|w| w.reason != failure.reason);
+                if news && !matches!(failure.reason, "ErrImagePull" | "ImagePullBackOff") {
+                    machine.container_event(&pod, kind, &container.name, EventType::Warning, "Failed", format!("Error: {}", failure.reason));
+                }
+                self.wait(container, failure.reason, failure.message);
+                None
+            }
+        }
+    }
+
+    /// Makes sure of the images that the container mounts as volumes.
+    async fn volume_images(&mut self, kind: Kind, container: &Container) -> bool {
+        let pod = self.pod.clone();
+        let mounts = |name: &str| container.volume_mounts.iter().flatten().any(|m| m.name == name);
+        for volume in spec::of(&pod).volumes.iter().flatten().filter(|v| mounts(&v.name)) {
+            let Some(source) = &volume.image else { continue };
+            let wanted = Wanted { image: source.reference.as_deref().unwrap_or_default(), policy: source.pull_policy.as_deref(), field_path: format!("spec.volumes{{{}}}", volume.name) };
+            let Some((image_ref, _)) = self.image(kind, container, &wanted).await else { return false };
+            if let Some(mounted) = self.volumes.ready.as_mut().and_then(|v| v.mounted.get_mut(&volume.name)) {
+                mounted.image = Some(image_ref);
+            }
+        }
+        true
     }
 
     fn wait(&mut self, container: &Container, reason: &str, message: String) {

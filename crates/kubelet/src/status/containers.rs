@@ -242,7 +242,7 @@ pub(super) fn end(status: &mut PodStatus) {
         let of = |state: &Option<ContainerState>| state.as_ref().is_some_and(|t| t.running.is_some() || t.terminated.is_some());
         of(&s.state) || of(&s.last_state) || s.container_id.is_some()
     };
-    let unended = |s: &ContainerStatus| !s.state.as_ref().is_some_and(|t| t.terminated.is_some());
+    let unended = |s: &ContainerStatus| s.state.as_ref().is_none_or(|t| t.terminated.is_none());
     let regular_begun = status.container_statuses.iter().flatten().any(begun);
     for container in status.container_statuses.iter_mut().flatten().filter(|s| regular_begun && unended(s)) {
         container.state = Some(lost(GONE));

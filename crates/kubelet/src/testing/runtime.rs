@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use cri::v1::{self, *};
 use cri::{ContainerEvents, Duplex, Error, ImageService, Result, RuntimeService, StreamingService};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::broadcast;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::BroadcastStream;
@@ -271,13 +272,18 @@ impl ImageService for Runtime {
 
 #[async_trait]
 impl StreamingService for Runtime {
-    async fn exec(&self, _: ExecRequest, _: streaming::Streams) -> Result<streaming::ExitStatus> {
-        Ok(streaming::ExitStatus::Code(0))
+    async fn exec(&self, request: ExecRequest, streams: streaming::Streams) -> Result<streaming::ExitStatus> {
+        let mut out = streams.stdout.unwrap();
+        out.write_all(request.cmd.join(" ").as_bytes()).await.unwrap();
+        out.shutdown().await.unwrap();
+        Ok(streaming::ExitStatus::Code(7))
     }
     async fn attach(&self, _: AttachRequest, _: streaming::Streams) -> Result<streaming::ExitStatus> {
         Ok(streaming::ExitStatus::Code(0))
     }
-    async fn port_forward(&self, _: &str, _: u16, _: Duplex) -> Result<()> {
+    async fn port_forward(&self, _: &str, port: u16, mut stream: Duplex) -> Result<()> {
+        stream.write_all(format!("port {port}").as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
         Ok(())
     }
 }
