@@ -4,9 +4,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use anyhow::bail;
+use ipnet::Ipv4Net;
 
-/// The source address of the default route; without one, the machine's only or first address that is not loopback.
-pub(crate) fn find() -> anyhow::Result<IpAddr> {
+/// The source address of the default route; without one, the machine's first address that is neither loopback nor in one of
+/// the cluster's own ranges (an earlier start has put such addresses on the bridge).
+pub(crate) fn find(of_cluster: &[Ipv4Net]) -> anyhow::Result<IpAddr> {
     // Connecting a UDP socket sends nothing; it only asks the kernel which address it would use.
     let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|s| {
         s.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
@@ -19,7 +21,8 @@ pub(crate) fn find() -> anyhow::Result<IpAddr> {
         return Ok(address.ip());
     }
     let table = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-    match local_addresses(&table).first() {
+    let ours = |address: &&Ipv4Addr| of_cluster.iter().any(|range| range.contains(*address));
+    match local_addresses(&table).iter().find(|address| !ours(address)) {
         Some(address) => Ok(IpAddr::V4(*address)),
         None => bail!("this machine has no address but loopback; give one to an interface, or name one with --node-ip"),
     }

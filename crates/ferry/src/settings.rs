@@ -58,7 +58,7 @@ pub(crate) enum Runtime {
 impl Settings {
     /// Checks flags; errors say what to write instead.
     pub(crate) fn new(flags: ServerFlags) -> anyhow::Result<Self> {
-        let node_ip = flags.node_ip.map_or_else(node_address::find, Ok)?;
+        let node_ip = flags.node_ip.map_or_else(|| node_address::find(&[flags.cluster_cidr, flags.service_cidr]), Ok)?;
         if !flags.service_cidr.contains(&flags.cluster_dns) {
             bail!("--cluster-dns {} is not in --service-cidr {}; choose an address inside it", flags.cluster_dns, flags.service_cidr);
         }
