@@ -90,6 +90,8 @@ impl Node {
         let mut holder = Command::new("nsenter");
         holder.arg(format!("--net=/run/netns/{name}")).args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         holder.args(["sh", "-c", HOLDER, "holder"]).arg(&ready).stdin(Stdio::null());
+        let said = data.join("holder.log");
+        holder.stderr(File::create(&said)?);
         let mut holder = holder.spawn().context("starting the node's first process")?;
         let found = (0..1000).find_map(|_| {
             thread::sleep(Duration::from_millis(10));
@@ -98,7 +100,7 @@ impl Node {
         let Some(init) = found else {
             let _ = holder.kill();
             let _ = holder.wait();
-            bail!("the node's first process did not come up");
+            bail!("the node's first process did not come up: {}", fs::read_to_string(&said).unwrap_or_default());
         };
         note.holder(init)?;
         Ok((holder, init))

@@ -15,8 +15,8 @@ const CRASH: &str = "FERRY_TESTKIT_CRASH";
 #[test]
 fn a_node_has_its_link_and_no_route_beyond_it() {
     let node = Node::create().unwrap();
-    node.run(Place::Outside, &["ping", "-c", "1", "-W", "5", &NODE_IP.to_string()]).ok();
-    node.run(Place::Node, &["ping", "-c", "1", "-W", "5", &OUTSIDE_IP.to_string()]).ok();
+    node.run(Place::Outside, &["busybox", "ping", "-c", "1", "-W", "5", &NODE_IP.to_string()]).ok();
+    node.run(Place::Node, &["busybox", "ping", "-c", "1", "-W", "5", &OUTSIDE_IP.to_string()]).ok();
     let routes = node.run(Place::Node, &["ip", "route", "show", "table", "all", "default"]).ok();
     assert_eq!(routes, "");
     let error = node.connect(Place::Node, (Ipv4Addr::new(192, 0, 2, 1), 80).into()).unwrap_err();
