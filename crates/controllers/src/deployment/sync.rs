@@ -6,10 +6,9 @@ use std::sync::Arc;
 use client::{Change, EventType, Informer, ObjectKey, WorkQueue, run_workers};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, Resource as _, ResourceExt as _};
-use serde_json::json;
 
 use super::annotations::REVISION;
 use super::conditions::{self, PROGRESSING};
