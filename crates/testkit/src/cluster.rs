@@ -27,6 +27,7 @@ const START_MAX: Duration = Duration::from_secs(180);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How much of the server's log a failed test shows.
 const LOG_SHOWN_LINES: usize = 60;
+const LINE_SHOWN_CHARS: usize = 400;
 
 /// How a cluster differs from the usual.
 #[derive(Clone, Debug)]
@@ -278,7 +279,7 @@ impl Cluster {
 
     fn log_end(&self) -> String {
         let log = self.node.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<String> = log.lines().map(|l| l.chars().take(LINE_SHOWN_CHARS).collect()).collect();
         lines[lines.len().saturating_sub(LOG_SHOWN_LINES)..].join("\n")
     }
 }
