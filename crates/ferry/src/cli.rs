@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Deploy the sample application to a running cluster and wait until it answers.
     #[command(subcommand)]
     Sample(SampleCommand),
+    /// The program that rests in the sandboxes of a CRI runtime.
+    #[command(hide = true)]
+    Pause,
     /// The program inside the sample's image.
     #[command(hide = true)]
     SampleApp(SampleAppFlags),
@@ -116,6 +119,11 @@ pub(crate) enum ImageCommand {
         creds: Option<String>,
         #[command(flatten)]
         place: Place,
+    },
+    /// Write the image that a CRI runtime's sandboxes rest in (containerd: sandbox_image) to an archive.
+    Pause {
+        /// The archive.
+        archive: PathBuf,
     },
     /// List the images on this node.
     List {

@@ -8,6 +8,7 @@ mod image;
 mod layout;
 mod logging;
 mod node_address;
+mod pause;
 mod reset;
 mod sample;
 mod sample_app;
@@ -44,6 +45,7 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         cli::Command::Image(command) => image::run(command),
         cli::Command::Reset(flags) => block_on(reset::run(flags)),
         cli::Command::Sample(command) => block_on(sample::run(command)),
+        cli::Command::Pause => pause::run(),
         cli::Command::SampleApp(flags) => block_on(sample_app::run(flags)),
         cli::Command::Version => {
             println!("ferry {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), apiserver::config::VERSION);

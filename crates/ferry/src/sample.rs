@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cri::ImageService as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -15,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::cli::SampleCommand;
+use crate::layout::Layout;
 
 const MANIFESTS: &str = include_str!("../../../examples/guestbook.yaml");
 const IMAGE: &str = "ferry.test/sample:v1";
@@ -46,10 +48,7 @@ fn write_image(archive: &Path) -> anyhow::Result<()> {
 }
 
 async fn deploy(data_dir: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
-    println!("making the image {IMAGE} out of this binary");
-    let archive = tempfile::NamedTempFile::new()?;
-    write_image(archive.path())?;
-    import(&crate::image::open(data_dir)?, archive.path())?;
+    provide_image(data_dir).await?;
     println!("applying examples/guestbook.yaml");
     let client = client::from_kubeconfig(kubeconfig).await?;
     for document in serde_yaml_ng::Deserializer::from_str(MANIFESTS) {
@@ -61,6 +60,25 @@ async fn deploy(data_dir: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
     let address = service.spec.and_then(|s| s.cluster_ip).context("the service has no address")?;
     let answer = tokio::time::timeout(PATIENCE, ask_until_it_answers(&address)).await.context("the service does not answer")??;
     println!("the service guestbook-web at {address} answers:\n\n  {}", answer.trim_end().replace('\n', "\n  "));
+    Ok(())
+}
+
+/// The CRI cannot take an image in, so on another runtime somebody else must have brought it.
+async fn provide_image(data_dir: &Path) -> anyhow::Result<()> {
+    if let Some(socket) = Layout::read_if_written(data_dir)?.and_then(|layout| layout.runtime_socket) {
+        let remote = cri::Remote::new(&format!("unix://{}", socket.display()))?;
+        let image = cri::v1::ImageSpec { image: IMAGE.to_owned(), ..cri::v1::ImageSpec::default() };
+        let status = remote.image_status(cri::v1::ImageStatusRequest { image: Some(image), verbose: false }).await;
+        let status = status.with_context(|| format!("asking the runtime at {} for {IMAGE}", socket.display()))?;
+        if status.image.is_none() {
+            bail!("the runtime at {} does not have {IMAGE}: write it with `ferry sample image FILE`, import it with the runtime's own tool (ctr --namespace k8s.io images import FILE), then try again", socket.display());
+        }
+        return Ok(());
+    }
+    println!("making the image {IMAGE} out of this binary");
+    let archive = tempfile::NamedTempFile::new()?;
+    write_image(archive.path())?;
+    import(&crate::image::open(data_dir)?, archive.path())?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `ferry server`: control plane and node in one process. Reads top to bottom as the order of start.
 
+mod cni;
 mod control_plane;
 mod node;
 mod pod_network;

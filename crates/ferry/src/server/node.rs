@@ -1,12 +1,12 @@
 //! The node: pod network, service proxy, name server, runtime, kubelet.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use network::Namespace;
-use network::podnet::PodNet;
+use network::podnet::{self, PodNet};
 use network::proxy::{self, NodeFacts, NodePortAddresses};
 use tokio::task::JoinHandle;
 
@@ -43,7 +43,7 @@ pub(crate) async fn start(settings: &Settings, pki: &pki::Cluster, shared: &Shar
     }
     let faces = match &settings.runtime {
         Runtime::BuiltIn => builtin_runtime(settings, shared, pod_net).await?,
-        Runtime::Cri(socket) => cri_runtime(socket).await?,
+        Runtime::Cri(socket) => cri_runtime(settings, socket, &pod_net)?,
     };
     let kubelet = start_kubelet(settings, pki, shared, plane, faces)?;
     Ok(Node { kubelet })
@@ -119,7 +119,10 @@ pub(crate) fn builtin_images(settings: &Settings) -> anyhow::Result<Arc<runtime:
     Ok(Arc::new(runtime::images::LocalImages::new(image::open(&settings.data_dir)?, registries)))
 }
 
-async fn cri_runtime(socket: &std::path::Path) -> anyhow::Result<Faces> {
+/// Another runtime calls CNI plugins for the pods' links; the rest of the pod network stays.
+fn cri_runtime(settings: &Settings, socket: &Path, pod_net: &PodNet) -> anyhow::Result<Faces> {
+    let folder = super::cni::write(&settings.data_dir, settings.node_cidr, pod_net.gateway(), podnet::DEFAULT_MTU)?;
+    tracing::info!(conf_dir = %folder.display(), "the runtime at {} must read its network configuration from here", socket.display());
     let remote = cri::Remote::new(&format!("unix://{}", socket.display())).with_context(|| format!("connecting to the runtime at {}", socket.display()))?;
     let remote = Arc::new(remote);
     Ok(Faces { runtime: remote.clone(), images: remote.clone(), streaming: remote })
