@@ -46,11 +46,7 @@ impl Drop for Containerd {
 
 #[tokio::test]
 async fn a_real_containerd_answers() {
-    let root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    if !root || !Path::new("/usr/bin/containerd").exists() {
-        eprintln!("skipped: needs root and containerd");
-        return;
-    }
+    assert!(Path::new("/usr/bin/containerd").exists(), "this test needs root and Debian's containerd package");
     let containerd = Containerd::start();
     let socket = containerd.folder.path().join("c.sock");
     let remote = Remote::new(&format!("unix://{}", socket.display())).unwrap();

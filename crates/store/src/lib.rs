@@ -1,6 +1,6 @@
 //! The revisioned key-value store under the API server, shaped like etcd v3 and no wider than Kubernetes needs.
 //!
-//! Two engines stand behind [`Store`]: the embedded one (default) and a real etcd cluster.
+//! Behind [`Store`] stands the embedded engine; the contract is shaped so that a real etcd cluster can stand there as well.
 //!
 //! Never here: Kubernetes objects. Keys are paths, values are bytes; what they mean is the API server's business.
 

@@ -1,12 +1,14 @@
 //! The client's side, towards a SPDY server such as a CRI runtime's streaming server.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::remote_command::Wanted;
@@ -14,6 +16,8 @@ use crate::spdy::{Role, Session, Stream};
 use crate::streams::{ExitStatus, Streams};
 
 const REFUSAL_MAX_BYTES: usize = 64 << 10;
+/// How long the server's last word may take after the end of the data.
+const LAST_WORD: Duration = Duration::from_secs(1);
 const STATUS_MAX_BYTES: u64 = 64 << 10;
 const PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 
@@ -66,17 +70,33 @@ where
     let data = session.open(&[("streamtype", "data"), ("port", &port), ("requestid", "0")]).await?;
     let mut remote = tokio::io::join(data.reader, data.writer);
     let mut local = stream;
-    let refusal = async {
+    let (say, said) = watch::channel(None);
+    tokio::spawn(async move {
         let mut why = String::new();
         let _ = errors.reader.take(STATUS_MAX_BYTES).read_to_string(&mut why).await;
-        if why.is_empty() { std::future::pending().await } else { why }
-    };
+        say.send_replace(Some(why));
+    });
     let result = tokio::select! {
-        copied = tokio::io::copy_bidirectional(&mut local, &mut remote) => copied.map(drop).map_err(Error::from),
-        why = refusal => Err(Error::Protocol(why)),
+        copied = tokio::io::copy_bidirectional(&mut local, &mut remote) => {
+            // The server says why before it ends the data, so what it has to say is here or never comes.
+            match tokio::time::timeout(LAST_WORD, word(said.clone(), |_| true)).await {
+                Ok(why) if !why.is_empty() => Err(Error::Protocol(why)),
+                _ => copied.map(drop).map_err(Error::from),
+            }
+        }
+        why = word(said.clone(), |why| !why.is_empty()) => Err(Error::Protocol(why)),
     };
     session.close().await;
     result
+}
+
+/// The server's last word, once it has been said and is of interest; for ever otherwise.
+async fn word(mut said: watch::Receiver<Option<String>>, of_interest: impl Fn(&str) -> bool) -> String {
+    let heard = said.wait_for(|said| said.as_deref().is_some_and(&of_interest)).await.ok().and_then(|said| said.clone());
+    match heard {
+        Some(why) => why,
+        None => std::future::pending().await,
+    }
 }
 
 async fn output(
