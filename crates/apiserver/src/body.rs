@@ -36,6 +36,12 @@ where
     StreamBody::new(futures::StreamExt::map(stream, |piece| piece.map(Frame::data))).boxed_unsync()
 }
 
+/// The body, or as much of it as there is until `end`: it then ends properly, as if all had been said.
+pub fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
+    let frames = http_body_util::BodyStream::new(body);
+    StreamBody::new(futures::StreamExt::take_until(frames, Box::pin(end))).boxed_unsync()
+}
+
 /// A body of many pieces whose total length is known.
 pub fn pieces(pieces: Vec<Bytes>) -> Body {
     let length = pieces.iter().map(|p| p.len() as u64).sum();
@@ -111,6 +117,16 @@ pub async fn read(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_endless_body_ends_when_it_is_told_to() {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let endless = futures::StreamExt::chain(futures::stream::iter([Ok(Bytes::from_static(b"one"))]), futures::stream::pending());
+        let mut body = until(stream(endless), async move { drop(ended.await) });
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+        end.send(()).unwrap();
+        assert!(body.frame().await.is_none());
+    }
 
     #[tokio::test]
     async fn pieces_arrive_whole_and_in_order_and_the_bound_holds() {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::body;
 use crate::identity::Peer;
 use crate::pipeline::Caller;
 use crate::server::Server;
@@ -23,8 +24,9 @@ const MOST_CONNECTIONS: usize = 16_384;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many requests one HTTP/2 connection may have open (upstream's default is 100 for anonymous ones; informers need more).
 const MOST_STREAMS: u32 = 1000;
-/// How long open requests may go on after the server was told to end.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long open requests may go on after the server was told to end. Watches and followed logs end at once: their
+/// clients come again by themselves.
+const DRAIN: Duration = Duration::from_secs(2);
 /// How long the listener rests after a failed accept (mostly: no file descriptors left).
 const REST: Duration = Duration::from_millis(100);
 
@@ -65,11 +67,15 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = Peer { address: Some(address), certificates: certificates.iter().map(|c| c.to_vec()).collect() };
+    let ending = stop.clone();
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let (server, peer) = (server.clone(), peer.clone());
+        let (server, peer, ending, uri) = (server.clone(), peer.clone(), ending.clone(), request.uri().clone());
         async move {
             let request = request.map(|b| b.map_err(Into::into).boxed_unsync());
-            Ok::<_, std::convert::Infallible>(server.handle(request, Caller::Connection(peer)).await)
+            let response = server.handle(request, Caller::Connection(peer)).await;
+            let known = http_body::Body::size_hint(response.body()).exact().is_some();
+            let endless = !known && goes_on(&uri);
+            Ok::<_, std::convert::Infallible>(if endless { response.map(|b| body::until(b, ending.cancelled_owned())) } else { response })
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -87,6 +93,12 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
     if let Err(error) = ended {
         tracing::debug!(%error, %address, "a connection broke");
     }
+}
+
+/// Whether what is asked for has no end of its own: a watch, or a log that is followed.
+fn goes_on(uri: &http::Uri) -> bool {
+    let asked = |name: &str| uri.query().unwrap_or_default().split('&').any(|pair| pair.split('=').next() == Some(name));
+    asked("watch") || asked("follow") || uri.path().contains("/watch/")
 }
 
 /// Takes every client certificate whose key the client proves to hold; who vouches for it is the authenticator's question,
@@ -154,4 +166,23 @@ pub fn tls_config(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> Resu
     let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_and_followed_logs_have_no_end() {
+        let cases = [
+            ("/api/v1/pods?limit=5&watch=true", true),
+            ("/api/v1/namespaces/a/pods/b/log?follow=true", true),
+            ("/api/v1/watch/pods", true),
+            ("/api/v1/namespaces/watch", false),
+            ("/api/v1/pods?labelSelector=watch", false),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(goes_on(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
 }

@@ -59,6 +59,11 @@ impl Layout {
         Ok(self)
     }
 
+    /// Whether a node has run from this folder.
+    pub(crate) fn is_in(data_dir: &Path) -> bool {
+        data_dir.join(FILE).exists()
+    }
+
     /// What the last start wrote.
     pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = data_dir.join(FILE);

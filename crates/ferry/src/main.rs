@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ferry: {error:#}");
+            eprintln!("ferry: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -56,4 +56,25 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// An error and its causes, without those that an error before them tells already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        known if text.ends_with(&known) => text,
+        first if text.is_empty() => first,
+        more => format!("{text}: {more}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = anyhow::anyhow!("no such file");
+        assert_eq!(told(&inner.context("opening x: no such file").context("starting")), "starting: opening x: no such file");
+        assert_eq!(told(&anyhow::anyhow!("a").context("b")), "b: a");
+    }
 }

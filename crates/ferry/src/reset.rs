@@ -17,31 +17,33 @@ use crate::image;
 use crate::layout::Layout;
 use crate::server::BuiltinPodNetwork;
 
-/// Goes on after a failure, so that as much as possible is gone, and reports the first one.
+/// Goes on after a failure, so that as much as possible is gone, and reports the first one. What tells a later run
+/// what to do goes last, so that a reset that failed can be tried again.
 pub(crate) async fn run(flags: ResetFlags) -> anyhow::Result<()> {
     let data_dir = std::path::absolute(&flags.place.data_dir)?;
-    if !data_dir.join("pki").exists() {
+    if !data_dir.exists() {
+        bail!("{} does not exist: there is nothing to reset, or --data-dir must name another folder", data_dir.display());
+    }
+    if !Layout::is_in(&data_dir) && !data_dir.join("pki").exists() {
         bail!("{} holds no Ferry cluster; name the right folder with --data-dir", data_dir.display());
     }
+    let store = lock(&data_dir).await?;
     if !flags.yes && !confirmed(&data_dir)? {
         bail!("nothing was changed");
     }
-    // Fails, naming the process, while a server runs on this folder.
-    let lock_path = data_dir.join("store");
-    let store = tokio::task::spawn_blocking(move || store::Embedded::open(&lock_path, store::Options::default())).await?;
-    let store = store.context("a server may still be running here; stop it first")?;
-    let layout = Layout::read(&data_dir)?;
-    let here = Namespace::current().context("opening this network namespace")?;
-    let network = PodNet::start(layout.pod_network(&data_dir, here.clone())).await.context("opening the pod network")?;
-    let pods = match &layout.runtime_socket {
-        None => remove_pods(&data_dir, &network, &layout.cgroup_root).await,
-        Some(socket) => remove_foreign_pods(socket, &layout.cgroup_root).await,
-    };
-    let network = network.destroy().await.context("removing the pod network");
-    let rules = remove_rules(&here).context("removing the service rules");
+    // A server without a node leaves nothing but files.
+    if Layout::is_in(&data_dir) {
+        remove_node(&data_dir, &Layout::read(&data_dir)?).await?;
+    }
     drop(store);
-    pods.and(network).and(rules)?;
-    std::fs::remove_dir_all(&data_dir).with_context(|| format!("removing {}", data_dir.display()))?;
+    let removing = || format!("removing {}", data_dir.display());
+    for entry in std::fs::read_dir(&data_dir).with_context(removing)? {
+        let entry = entry.with_context(removing)?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    std::fs::remove_dir_all(&data_dir).with_context(removing)?;
     println!("{} and everything that ran from it is gone", data_dir.display());
     Ok(())
 }
@@ -66,7 +68,41 @@ async fn remove_foreign_pods(socket: &Path, cgroup_root: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Pods of the built-in runtime.
+
+/// The store's lock, which a running server holds. A store that cannot be read any more is no reason to keep it.
+async fn lock(data_dir: &Path) -> anyhow::Result<Option<Arc<store::Embedded>>> {
+    let path = data_dir.join("store");
+    if !path.exists() {
+        return Ok(None);
+    }
+    match tokio::task::spawn_blocking(move || store::Embedded::open(&path, store::Options::default())).await? {
+        Ok(store) => Ok(Some(store)),
+        Err(store::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::ResourceBusy => {
+            bail!("a server still runs on {} ({source}); stop it first", data_dir.display())
+        }
+        Err(error) => {
+            eprintln!("ferry: the store is damaged, which does not matter now: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Pods, pod network, service rules, volumes, cgroups.
+async fn remove_node(data_dir: &Path, layout: &Layout) -> anyhow::Result<()> {
+    let here = Namespace::current().context("opening this network namespace")?;
+    let network = PodNet::start(layout.pod_network(data_dir, here.clone())).await.context("opening the pod network")?;
+    let pods = match &layout.runtime_socket {
+        None => remove_pods(data_dir, &network, &layout.cgroup_root).await,
+        Some(socket) => remove_foreign_pods(socket, &layout.cgroup_root).await,
+    };
+    let network = network.destroy().await.context("removing the pod network");
+    let rules = remove_rules(&here).context("removing the service rules");
+    let (dir, cgroup_root) = (data_dir.to_owned(), layout.cgroup_root.clone());
+    let node = tokio::task::spawn_blocking(move || kubelet::remove_leftovers(&dir, &cgroup_root)).await?;
+    pods.and(network).and(rules).and(node.context("removing volumes and cgroups"))
+}
+
+/// Pods of the built-in runtime; another runtime keeps its own.
 async fn remove_pods(data_dir: &Path, network: &PodNet, cgroup_root: &str) -> anyhow::Result<()> {
     let images = runtime::images::LocalImages::new(image::open(data_dir)?, runtime::images::Registries::new(data_dir.join(image::CERTIFICATES)));
     let runtime = runtime::Builtin::open(runtime::Config {

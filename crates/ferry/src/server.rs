@@ -1,11 +1,13 @@
 //! `ferry server`: control plane and node in one process. Reads top to bottom as the order of start.
 
+mod certificates;
 mod cni;
 mod control_plane;
 mod node;
 mod pod_network;
 
 use std::fs;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use stdx::{Clock, Prng};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Agent, Settings};
 
+use certificates::Certificates;
 pub(crate) use pod_network::BuiltinPodNetwork;
 
 /// What every part is given.
@@ -21,15 +24,23 @@ pub(crate) use pod_network::BuiltinPodNetwork;
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) prng: Prng,
+    /// The certificates in use, all kept good.
+    pub(crate) certificates: Arc<Certificates>,
     /// Cancelled when the process shall end.
     pub(crate) stop: CancellationToken,
 }
 
 /// Runs until SIGTERM or SIGINT. Pods keep running afterwards; `ferry reset` takes them away.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let shared = Shared { clock: Clock::System, prng: Prng::from_entropy(), stop: CancellationToken::new() };
+    let keys = settings.data_dir.join("pki");
+    let shared = Shared {
+        clock: Clock::System,
+        prng: Prng::from_entropy(),
+        certificates: Certificates::new(keys.clone()),
+        stop: CancellationToken::new(),
+    };
     fs::create_dir_all(&settings.data_dir).with_context(|| format!("creating {}", settings.data_dir.display()))?;
-    let pki = pki::Cluster::open(&settings.data_dir.join("pki"), shared.clock.clone())?;
+    let pki = pki::Cluster::open(&keys, shared.clock.clone())?;
 
     let control_plane = control_plane::start(&settings, &pki, &shared).await?;
     write_kubeconfig(&settings, &pki)?;
@@ -38,6 +49,9 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         Agent::Run => Some(node::start(&settings, &pki, &shared, &control_plane).await?),
         Agent::LeaveOut => None,
     };
+
+    let certificates = shared.certificates.clone();
+    tokio::spawn(certificates.keep_good(shared.clone(), move |pki| write_kubeconfig(&settings, pki)));
 
     wait_for_end(&shared.stop).await?;
     tracing::info!("ending; pods keep running");

@@ -96,6 +96,29 @@ pub async fn run(config: Config, deps: Deps) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes away what a kubelet leaves on its node once its pods have ended: volumes below `data_dir`, and the cgroups at
+/// `cgroup_root`. Idempotent. For a node that is being given up; no kubelet may run on it.
+pub fn remove_leftovers(data_dir: &std::path::Path, cgroup_root: &str) -> std::io::Result<()> {
+    let volumes = volume::teardown::remove(&data_dir.join("pods"));
+    let root = cgroup_root.trim_matches('/');
+    let tree = cgroup::Tree::of_host().filter(|_| !root.is_empty());
+    let cgroups = tree.map_or(Ok(()), |tree| patiently(|| tree.remove(root)));
+    volumes.and(cgroups.map_err(std::io::Error::other))
+}
+
+/// Processes that were killed a moment ago still count as being in their cgroup.
+fn patiently<E>(mut attempt: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    const ATTEMPTS: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..ATTEMPTS {
+        if attempt().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    attempt()
+}
+
 async fn machine(config: Config, deps: Deps) -> Machine {
     let version = loop {
         match deps.runtime.version(cri::v1::VersionRequest::default()).await {

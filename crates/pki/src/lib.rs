@@ -13,4 +13,4 @@ pub use authority::{Authority, Identity, Issued, Use};
 pub use cluster::Cluster;
 pub use error::Error;
 pub use kubeconfig::kubeconfig;
-pub use serving::{ClientCertificate, RotatingCertificate, certificates_from_pem, trust_only};
+pub use serving::{RotatingCertificate, certificates_from_pem, client_config, trust_only};

@@ -6,17 +6,15 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::ResolvesClientCert;
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 use crate::authority::Issued;
 use crate::error::Error;
 
-/// A server certificate that can be replaced at any time; new connections see the new one.
+/// A certificate, of a server or a client, that can be replaced at any time; new connections see the new one.
 #[derive(Debug)]
 pub struct RotatingCertificate(ArcSwap<CertifiedKey>);
-
-/// A client certificate for outgoing connections.
-pub struct ClientCertificate;
 
 impl RotatingCertificate {
     /// Starts with a certificate.
@@ -37,14 +35,21 @@ impl ResolvesServerCert for RotatingCertificate {
     }
 }
 
-impl ClientCertificate {
-    /// TLS settings of a client that shows `issued` and trusts servers signed by `server_ca_pem`.
-    pub fn config(issued: &Issued, server_ca_pem: &str) -> Result<ClientConfig, Error> {
-        let (chain, key) = parts(issued)?;
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?;
-        Ok(builder.with_root_certificates(trust_only(server_ca_pem)?).with_client_auth_cert(chain, key)?)
+impl ResolvesClientCert for RotatingCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
     }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// TLS settings of a client that shows `certificate` and trusts servers signed by `server_ca_pem`.
+pub fn client_config(certificate: Arc<RotatingCertificate>, server_ca_pem: &str) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(trust_only(server_ca_pem)?).with_client_cert_resolver(certificate))
 }
 
 /// A trust store with the certificates of one PEM text and no others.

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use apiserver::auth::{self, authentication};
@@ -15,8 +14,6 @@ use tokio::task::JoinHandle;
 use super::Shared;
 use crate::settings::Settings;
 
-/// How often leaf certificates are looked at.
-const RENEWAL: Duration = Duration::from_secs(12 * 3600);
 const AUTHENTICATED: &str = "system:authenticated";
 
 /// A running control plane.
@@ -37,11 +34,9 @@ pub(crate) async fn start(settings: &Settings, pki: &pki::Cluster, shared: &Shar
     let server = api_server(settings, pki, shared, storage).await?;
 
     let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("listening on {}", settings.listen))?;
-    let identity = serving_identity(settings);
-    let certificate = pki::RotatingCertificate::new(&pki.leaf("apiserver", &identity)?)?;
-    let tls = apiserver::serve::tls_config(certificate.clone())?;
+    let certificate = shared.certificates.open(pki, "apiserver", serving_identity(settings))?;
+    let tls = apiserver::serve::tls_config(certificate)?;
     let serving = tokio::spawn(apiserver::serve::serve(server.clone(), listener, tls, shared.stop.clone()));
-    tokio::spawn(renew(settings.data_dir.join("pki"), identity, certificate, shared.clone()));
 
     let informers = Informers::new(client::in_process(server.in_process(UserInfo::new("system:apiserver", &[auth::MASTERS, AUTHENTICATED]))));
     let plane = ControlPlane { server, informers, serving, store };
@@ -115,8 +110,9 @@ async fn api_server(settings: &Settings, pki: &pki::Cluster, shared: &Shared, st
         objects: objects.clone(),
         clock: shared.clock.clone(),
     })?;
-    let kubelet_client = pki.leaf("apiserver-kubelet-client", &pki::Identity::client("kube-apiserver-kubelet-client", Some(auth::MASTERS)))?;
-    let kubelet_tls = pki::ClientCertificate::config(&kubelet_client, pki.server_ca.certificate_pem())?;
+    let myself = pki::Identity::client("kube-apiserver-kubelet-client", Some(auth::MASTERS));
+    let kubelet_client = shared.certificates.open(pki, "apiserver-kubelet-client", myself)?;
+    let kubelet_tls = pki::client_config(kubelet_client, pki.server_ca.certificate_pem())?;
     let config = Config {
         advertise_address: settings.node_ip,
         advertise_port: settings.listen.port(),
@@ -152,20 +148,6 @@ fn serving_identity(settings: &Settings) -> pki::Identity {
     }
     ips.dedup();
     pki::Identity::server("kube-apiserver", dns, ips)
-}
-
-/// Puts a fresh certificate in long before the old one ends; connections go on.
-async fn renew(dir: std::path::PathBuf, identity: pki::Identity, certificate: Arc<pki::RotatingCertificate>, shared: Shared) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(RENEWAL) => {}
-            () = shared.stop.cancelled() => return,
-        }
-        let renewed = pki::Cluster::open(&dir, shared.clock.clone()).and_then(|pki| certificate.replace(&pki.leaf("apiserver", &identity)?));
-        if let Err(error) = renewed {
-            tracing::error!(%error, "the API server's certificate could not be renewed, will try again");
-        }
-    }
 }
 
 /// Runs a component that never ends by itself, until the process ends.

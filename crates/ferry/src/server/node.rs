@@ -130,7 +130,7 @@ fn cri_runtime(settings: &Settings, socket: &Path, pod_net: &PodNet) -> anyhow::
 
 fn start_kubelet(settings: &Settings, pki: &pki::Cluster, shared: &Shared, plane: &ControlPlane, faces: Faces) -> anyhow::Result<JoinHandle<()>> {
     let identity = pki::Identity::server(&format!("system:node:{}", settings.node_name), vec![settings.node_name.clone()], vec![settings.node_ip]);
-    let certificate = pki::RotatingCertificate::new(&pki.leaf("kubelet-server", &identity)?)?;
+    let certificate = shared.certificates.open(pki, "kubelet-server", identity)?;
     let bind = SocketAddr::new(settings.listen.ip(), KUBELET_PORT);
     let config = kubelet::Config {
         node_name: settings.node_name.clone(),

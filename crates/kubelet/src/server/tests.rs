@@ -44,7 +44,7 @@ impl Place {
         let config = match group {
             Some(group) => {
                 let issued = self.authority.issue(&pki::Identity::client("somebody", Some(group)), &Clock::System).unwrap();
-                pki::ClientCertificate::config(&issued, self.authority.certificate_pem()).unwrap()
+                pki::client_config(pki::RotatingCertificate::new(&issued).unwrap(), self.authority.certificate_pem()).unwrap()
             }
             None => {
                 let provider = Arc::new(rustls::crypto::ring::default_provider());
