@@ -18,7 +18,7 @@ fn ready(cluster: &Cluster, pod: &str) {
 }
 
 fn deployment(cluster: &Cluster) {
-    cluster.kubectl_ok(&["create", "deployment", "web", "--image", BUSYBOX, "--replicas=2", "--", "sleep", "100000"]);
+    cluster.kubectl_ok(&["create", "deployment", "web", "--image", BUSYBOX, "--replicas=2", "--", "sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]);
     cluster.rolled_out("deployment/web");
 }
 
@@ -101,7 +101,7 @@ fn describe_and_events_tell_the_story() {
     let said = cluster.kubectl_ok(&["describe", "deployment", "web"]);
     says(&said, &["Replicas:               2 desired | 2 updated | 2 total | 2 available | 0 unavailable", "StrategyType:           RollingUpdate", "Scaled up replica set web-", "Available      True    MinimumReplicasAvailable", "Progressing    True    NewReplicaSetAvailable"]);
     says(&cluster.kubectl_ok(&["describe", "node", &node]), &["Allocatable:", "Non-terminated Pods:", "KubeletReady", "Container Runtime Version:"]);
-    says(&cluster.kubectl_ok(&["describe", "service", "kubernetes"]), &["IP:                10.43.0.1", "Endpoints:         10.200.0.2:6443"]);
+    says(&cluster.kubectl_ok(&["describe", "service", "kubernetes"]), &["IP:                       10.43.0.1", "Endpoints:                10.200.0.2:6443"]);
     let events = cluster.kubectl_ok(&["events"]);
     assert_eq!(words(&events, 0), ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
     says(&events, &["ScalingReplicaSet", "SuccessfulCreate", "Scheduled"]);
@@ -247,7 +247,7 @@ fn objects_are_made_and_changed_in_every_way() {
 
     assert_eq!(ok(&["scale", "deployment", "web", "--replicas=3"]), "deployment.apps/web scaled\n");
     cluster.rolled_out("deployment/web");
-    assert_eq!(cluster.pods("app=web").len(), 3);
+    assert_eq!(ok(&["get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}"]), "3");
     assert_eq!(ok(&["scale", "deployment", "web", "--replicas=0"]), "deployment.apps/web scaled\n");
     eventually("no pods", || if cluster.pods("app=web").is_empty() { Ok(()) } else { Err(String::new()) });
 }
