@@ -24,7 +24,7 @@ spec:
       containers:
       - name: web
         image: {BUSYBOX}
-        command: [sh, -c, 'hostname > /www/index.html; while sleep 0.2; do echo tick; done & httpd -f -p 8080 -h /www']
+        command: [sh, -c, 'trap \"exit 0\" TERM; hostname > /www/index.html; while sleep 0.2; do echo tick; done & httpd -f -p 8080 -h /www & wait']
         volumeMounts: [{{name: www, mountPath: /www}}, {{name: plain, mountPath: /plain}}]
         readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
 ---
@@ -77,7 +77,8 @@ fn a_killed_server_finds_its_pods_again_and_restarts_none() {
     let so_far = lines();
     eventually("more log lines", || if lines() > so_far { Ok(()) } else { Err(format!("still {so_far}")) });
     cluster.kubectl_ok(&["delete", "pod", &pods[1]]);
-    cluster.kubectl_ok(&["exec", &pods[2], "--", "sh", "-c", "kill $(pidof httpd)"]);
+    // The command dies with its container, so its own end says nothing.
+    cluster.kubectl(&["exec", &pods[2], "--", "sh", "-c", "kill -TERM 1"]);
     cluster.wait_for(&["pod", &pods[2]], "{.status.containerStatuses[0].restartCount}", "1");
     cluster.rolled_out("deployment/web");
     assert_eq!(cluster.http_get(Place::Outside, &url).unwrap().status, 200);

@@ -141,7 +141,7 @@ fn deleted_and_killed_pods_are_replaced() {
     cluster.rolled_out("deployment/web");
 
     // Its process dies: the pod stays, its container is started again.
-    cluster.kubectl_ok(&["exec", &before[1], "--", "sh", "-c", "kill -TERM 1"]);
+    cluster.kubectl(&["exec", &before[1], "--", "sh", "-c", "kill -TERM 1"]);
     cluster.wait_for(&["pod", &before[1]], "{.status.containerStatuses[0].restartCount}", "1");
     cluster.wait_for(&["pod", &before[1]], "{.status.conditions[?(@.type==\"Ready\")].status}", "True");
     let table = cluster.kubectl_ok(&["get", "pod", &before[1]]);
