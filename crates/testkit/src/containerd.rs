@@ -3,14 +3,18 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::Signal;
 
 use crate::node::{Node, Place};
-use crate::process;
+use crate::process::{self, Process};
 
 /// Where Debian keeps the plugins.
 const PLUGINS: &str = "/usr/lib/cni";
+/// How long it may take to end.
+const END_MAX: Duration = Duration::from_secs(60);
 /// Where the kubelet's containers live in containerd.
 const NAMESPACE: &str = "k8s.io";
 
@@ -58,6 +62,23 @@ impl Containerd {
             if answer.status.success() { Ok(()) } else { Err(format!("{answer}\n{}", self.log())) }
         });
         Ok(())
+    }
+
+    /// Ends it and starts it again; its containers go on meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn restart(&mut self, node: &Node) -> anyhow::Result<()> {
+        if let Some(mut starter) = self.starter.take() {
+            let process = Process::now(starter.id()).and_then(Process::child).context("finding containerd")?;
+            process.signal(Signal::TERM);
+            assert!(process.wait(END_MAX), "containerd does not end:\n{}", self.log());
+            starter.wait()?;
+        }
+        self.spawn(node)
     }
 
     /// For `ferry server --container-runtime-endpoint`.

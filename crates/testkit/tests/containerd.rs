@@ -1,6 +1,5 @@
 //! The same cluster on another runtime: Debian's containerd and runc behind the CRI, CNI plugins for the pods' links.
 
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -37,6 +36,11 @@ fn guestbook(cluster: &Cluster) {
     cluster.rolled_out("deployment/guestbook-web");
 }
 
+fn welcomed(cluster: &Cluster, from: Place, url: &str) {
+    let answer = cluster.http_get(from, url).unwrap();
+    assert!(answer.status == 200 && answer.text().starts_with("Welcome aboard from guestbook-web-"), "{answer:?}");
+}
+
 fn identities(cluster: &Cluster, selector: &str) -> String {
     let path = "jsonpath={range .items[*]}{.status.podIP} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{'\\n'}{end}";
     cluster.kubectl_ok(&["get", "pods", "-l", selector, "-o", path])
@@ -44,17 +48,13 @@ fn identities(cluster: &Cluster, selector: &str) -> String {
 
 #[test]
 fn the_guestbook_answers_and_outlives_the_server() {
-    let (containerd, mut cluster) = start();
+    let (mut containerd, mut cluster) = start();
     let runtime = cluster.kubectl_ok(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.containerRuntimeVersion}"]);
     assert!(runtime.starts_with("containerd://"), "{runtime}");
     guestbook(&cluster);
-    let welcomed = |from: Place, url: &str| {
-        let answer = cluster.http_get(from, url).unwrap();
-        assert!(answer.status == 200 && answer.text().starts_with("Welcome aboard from guestbook-web-"), "{answer:?}");
-    };
-    welcomed(Place::Outside, &format!("http://{NODE_IP}:30080/"));
+    welcomed(&cluster, Place::Outside, &format!("http://{NODE_IP}:30080/"));
     let address = cluster.kubectl_ok(&["get", "service", "guestbook-web", "-o", "jsonpath={.spec.clusterIP}"]);
-    welcomed(Place::Node, &format!("http://{address}/"));
+    welcomed(&cluster, Place::Node, &format!("http://{address}/"));
 
     let pod = cluster.pods("tier=web").remove(0);
     assert!(cluster.kubectl_ok(&["logs", &pod]).contains("web half of the guestbook"));
@@ -67,11 +67,14 @@ fn the_guestbook_answers_and_outlives_the_server() {
     assert!(before.lines().all(|l| l.starts_with("10.42.0.") && l.contains("containerd://") && l.ends_with(" 0")), "{before}");
     cluster.node.kill_server();
     cluster.restart_server();
-    // The store's one pod was replaced by nobody, and the same containers serve.
     cluster.wait_for(&["deployment", "guestbook-web"], "{.status.availableReplicas}", "3");
     assert_eq!(identities(&cluster, "app=guestbook"), before);
-    let answer = cluster.http_get(Place::Outside, &format!("http://{NODE_IP}:30080/")).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    welcomed(&cluster, Place::Outside, &format!("http://{NODE_IP}:30080/"));
+
+    containerd.restart(&cluster.node).unwrap();
+    welcomed(&cluster, Place::Outside, &format!("http://{NODE_IP}:30080/"));
+    assert!(cluster.kubectl_ok(&["exec", &pod, "--", "/ferry", "version"]).contains("Kubernetes"));
+    assert_eq!(identities(&cluster, "app=guestbook"), before);
 
     let manifests = testkit::peers::repository("examples/guestbook.yaml");
     cluster.kubectl_ok(&["delete", "--wait", "-f", &manifests.to_string_lossy()]);
@@ -137,8 +140,7 @@ fn forwarded(cluster: &Cluster) {
     let mut forwarding = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let loopback = (IpAddr::from(Ipv4Addr::LOCALHOST), 18080).into();
     let answer = eventually("the forwarded port", || {
-        let mut socket = cluster.node.connect(Place::Outside, loopback).map_err(|e| e.to_string())?;
-        socket.write_all(b"").map_err(|e| e.to_string())?;
+        let socket = cluster.node.connect(Place::Outside, loopback).map_err(|e| e.to_string())?;
         testkit::http::Connection::new(socket, "pod").ask("GET", "/copy", &[("connection", "close")], b"").map_err(|e| e.to_string())
     });
     let _ = forwarding.kill();
