@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "containerd",
     "containernetworking-plugins",
     "iproute2",
+    "iptables",
     "nftables",
     "runc",
     "unzip",

@@ -2,7 +2,8 @@
 //!
 //! The interactive calls ask the runtime for a URL and speak SPDY to it, as the kubelet does.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +23,9 @@ use crate::{ContainerEvents, Duplex, Error, ImageService, Result, RuntimeService
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 const MAX_MESSAGE: usize = 16 << 20;
 
+/// What streaming servers put in front of a failure, as the kubelet's own does: it is said once only.
+const FAILED: &str = "Internal error occurred: error executing command in container: ";
+
 /// A runtime at the other end of a socket. Connects at the first call, and again after a break.
 #[derive(Clone, Debug)]
 pub struct Remote {
@@ -39,13 +43,18 @@ impl Remote {
         let path = PathBuf::from(path);
         let connector = tower::service_fn(move |_: Uri| {
             let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            async move { connect(&path).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
         let runtime = RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         let images = ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         Ok(Self { runtime, images })
     }
+}
+
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let said = |e: io::Error| io::Error::new(e.kind(), format!("connecting to the container runtime at {}: {e}", path.display()));
+    UnixStream::connect(path).await.map_err(said)
 }
 
 /// A request with the time that it may take beside what it asks for itself; `None` for calls that may take any.
@@ -223,7 +232,11 @@ async fn run(url: &str, wanted: Wanted, streams: Streams) -> Result<ExitStatus> 
     let place = Place::parse(url)?;
     let io = place.connect().await?;
     let done = streaming::client::remote_command(io, &place.authority, &place.path, wanted, streams).await;
-    done.map_err(|e| Error::Internal(format!("speaking to the runtime's streaming server: {e}")))
+    let status = done.map_err(|e| Error::Internal(format!("speaking to the runtime's streaming server: {e}")))?;
+    Ok(match status {
+        ExitStatus::Failed(why) => ExitStatus::Failed(why.strip_prefix(FAILED).unwrap_or(&why).to_owned()),
+        code => code,
+    })
 }
 
 /// Where a runtime's streaming server is.
@@ -274,6 +287,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let nobody = Remote::new(&format!("unix://{}/none.sock", folder.path().display())).unwrap();
         let error = nobody.version(v1::VersionRequest::default()).await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert!(matches!(&error, Error::Unavailable(why) if why.contains("none.sock")), "{error:?}");
     }
 }

@@ -28,6 +28,10 @@ const REPORT: Duration = Duration::from_secs(300);
 /// The wait before trying again to reach the API or the runtime.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How long a runtime may be silent before the node is not ready, as upstream's: a runtime that is only restarted must not
+/// take all the node's pods out of their services.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Why the node could not be kept up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,8 +60,9 @@ async fn keep_status(machine: &Machine) {
     }
     let mut reported: Option<Instant> = None;
     let mut was_ready = None;
+    let mut heard = Heard::default();
     loop {
-        let runtime = look(machine).await;
+        let runtime = look(machine, &mut heard).await;
         let result = report(machine, &api, &runtime, &mut reported).await;
         let wait = match result {
             Ok(()) if runtime.ready() => LOOK,
@@ -115,12 +120,39 @@ impl RuntimeState {
     }
 }
 
-async fn look(machine: &Machine) -> RuntimeState {
+/// What the runtime said last, and when.
+#[derive(Default)]
+struct Heard(Option<(Instant, RuntimeState)>);
+
+impl Heard {
+    /// What counts now: what was said, or for a while what was said before.
+    fn settle(&mut self, said: Result<RuntimeState, RuntimeState>, now: Instant) -> RuntimeState {
+        match (said, &self.0) {
+            (Ok(state), _) => {
+                self.0 = Some((now, state.clone()));
+                state
+            }
+            (Err(_), Some((at, before))) if now.saturating_duration_since(*at) < SILENCE => before.clone(),
+            (Err(silent), _) => silent,
+        }
+    }
+}
+
+async fn look(machine: &Machine, heard: &mut Heard) -> RuntimeState {
+    let said = ask(machine).await;
+    heard.settle(said, Instant::now())
+}
+
+/// What the runtime says of itself, or an `Err` when it is not there to say anything.
+async fn ask(machine: &Machine) -> Result<RuntimeState, RuntimeState> {
     let runtime = &machine.deps.runtime;
     let mut state = RuntimeState::default();
     match runtime.version(v1::VersionRequest::default()).await {
         Ok(version) => state.version = format!("{}://{}", version.runtime_name, version.runtime_version),
-        Err(error) => state.problems.push(format!("container runtime is down: {error}")),
+        Err(error) => {
+            state.problems.push(format!("container runtime is down: {error}"));
+            return Err(state);
+        }
     }
     match runtime.status(v1::StatusRequest { verbose: false }).await {
         Ok(status) => {
@@ -131,10 +163,13 @@ async fn look(machine: &Machine) -> RuntimeState {
                 state.problems.push(format!("{prefix}{}=false reason:{} message:{}", condition.r#type, condition.reason, condition.message));
             }
         }
-        Err(error) => state.problems.push(format!("container runtime status check may not have completed yet: {error}")),
+        Err(error) => {
+            state.problems.push(format!("container runtime status check may not have completed yet: {error}"));
+            return Err(state);
+        }
     }
     state.images = machine.deps.images.list_images(v1::ListImagesRequest::default()).await.map(|l| l.images).unwrap_or_default();
-    state
+    Ok(state)
 }
 
 /// Writes what changed of the status, or its heartbeat when it is due.
@@ -190,6 +225,18 @@ fn difference(node: &Node, status: &Value, due: bool) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_silence_of_the_runtime_is_passed_over() {
+        let (ready, down) = (RuntimeState { version: "x://1".into(), ..RuntimeState::default() }, RuntimeState { problems: vec!["down".into()], ..RuntimeState::default() });
+        let start = Instant::now();
+        let mut heard = Heard::default();
+        assert!(!heard.settle(Err(down.clone()), start).ready(), "a runtime that never answered is not ready");
+        assert!(heard.settle(Ok(ready), start).ready());
+        let early = heard.settle(Err(down.clone()), start + SILENCE / 2);
+        assert_eq!((early.ready(), early.version.as_str()), (true, "x://1"));
+        assert!(!heard.settle(Err(down), start + SILENCE).ready());
+    }
 
     #[test]
     fn only_changes_are_written_and_foreign_resources_stay() {

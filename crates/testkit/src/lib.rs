@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod cluster;
+pub mod containerd;
 pub mod http;
 pub mod https;
 pub mod image;
@@ -20,6 +21,7 @@ pub mod terminal;
 mod wait;
 
 pub use cluster::{Cluster, Options};
+pub use containerd::Containerd;
 pub use node::{Node, Place};
 pub use process::Output;
 pub use wait::{eventually, eventually_within};

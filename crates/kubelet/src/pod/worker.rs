@@ -35,6 +35,9 @@ use crate::volume::{self, Volumes};
 
 /// How long to wait before asking a runtime that failed again.
 const RUNTIME_RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before making a sandbox again that could not be made; nothing cuts it short, since the failed attempt
+/// itself shows up as a change in the runtime.
+const SANDBOX_RETRY: stdx::Backoff = stdx::Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
 /// How long to wait before trying volumes again; changes of what they refer to cut it short.
 const VOLUME_RETRY: stdx::Backoff = stdx::Backoff::new(Duration::from_millis(500), Duration::from_secs(122));
 /// How often a pod is looked at when nothing happens.
@@ -69,6 +72,9 @@ pub(super) struct Worker {
     pub(super) results: Arc<Results>,
     pub(super) probes: Probes,
     pub(super) volumes: VolumeState,
+    sandbox_failures: u32,
+    /// No sandbox is made before this.
+    sandbox_at: Option<Instant>,
     /// postStart hooks that run, by container identifier.
     pub(super) hooks: HashMap<String, (String, JoinHandle<Result<(), String>>)>,
     /// Containers that are being stopped, by identifier.
@@ -104,6 +110,8 @@ impl Worker {
             probes: Probes::new(machine.clone(), results.clone(), wake.clone()),
             results,
             volumes: VolumeState::default(),
+            sandbox_failures: 0,
+            sandbox_at: None,
             hooks: HashMap::new(),
             killing: HashMap::new(),
             imposed: None,
@@ -217,6 +225,10 @@ impl Worker {
         match plan.sandbox {
             SandboxAction::End => return self.begin_ending(),
             SandboxAction::Create(attempt) => {
+                let left = self.sandbox_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+                if !left.is_zero() {
+                    return self.within(left);
+                }
                 if !self.clear_for_new_sandbox(attempt).await {
                     return;
                 }
@@ -252,10 +264,16 @@ impl Worker {
         let (sandbox, volumes) = tokio::join!(super::start::make_sandbox(&machine, pod, attempt), volume::prepare(&machine, pod, &around));
         self.take_volumes(volumes);
         match sandbox {
-            Ok(()) => true,
+            Ok(()) => {
+                (self.sandbox_failures, self.sandbox_at) = (0, None);
+                true
+            }
             Err(error) => {
                 self.machine.event(pod, EventType::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"));
-                self.within(RUNTIME_RETRY);
+                self.sandbox_failures = self.sandbox_failures.saturating_add(1);
+                let wait = SANDBOX_RETRY.after(self.sandbox_failures);
+                self.sandbox_at = Some(Instant::now() + wait);
+                self.within(wait);
                 false
             }
         }
