@@ -22,7 +22,7 @@ use crate::server::BuiltinPodNetwork;
 pub(crate) async fn run(flags: ResetFlags) -> anyhow::Result<()> {
     let data_dir = std::path::absolute(&flags.place.data_dir)?;
     if !data_dir.exists() {
-        bail!("{} does not exist: there is nothing to reset, or --data-dir must name another folder", data_dir.display());
+        bail!("{} does not exist, so it holds no Ferry cluster; name the right folder with --data-dir", data_dir.display());
     }
     if !Layout::is_in(&data_dir) && !data_dir.join("pki").exists() {
         bail!("{} holds no Ferry cluster; name the right folder with --data-dir", data_dir.display());
@@ -78,7 +78,7 @@ async fn lock(data_dir: &Path) -> anyhow::Result<Option<Arc<store::Embedded>>> {
     match tokio::task::spawn_blocking(move || store::Embedded::open(&path, store::Options::default())).await? {
         Ok(store) => Ok(Some(store)),
         Err(store::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::ResourceBusy => {
-            bail!("a server still runs on {} ({source}); stop it first", data_dir.display())
+            bail!("a server is still running on {} ({source}); stop it first", data_dir.display())
         }
         Err(error) => {
             eprintln!("ferry: the store is damaged, which does not matter now: {error}");

@@ -54,7 +54,9 @@ impl Row {
 impl Task {
     pub(super) async fn run(self) {
         let period = Duration::from_secs(seconds(self.probe.period_seconds, 10).max(1));
-        tokio::time::sleep(self.delay()).await;
+        let since = time::nanos(self.target.machine.config.clock.now()).saturating_sub(self.started_at);
+        let since = Duration::from_nanos(u64::try_from(since).unwrap_or(0));
+        tokio::time::sleep(first_look(self.purpose, &self.probe, period).saturating_sub(since)).await;
         if self.purpose == Purpose::Readiness && self.probe.exec.is_none() && self.early().await {
             tokio::time::sleep(period).await;
         }
@@ -73,13 +75,6 @@ impl Task {
                 return;
             }
         }
-    }
-
-    fn delay(&self) -> Duration {
-        let delay = Duration::from_secs(seconds(self.probe.initial_delay_seconds, 0));
-        let now = time::nanos(self.target.machine.config.clock.now());
-        let since = Duration::from_nanos(u64::try_from(now.saturating_sub(self.started_at)).unwrap_or(0));
-        delay.saturating_sub(since)
     }
 
     /// Looks a few times in quick succession; answers whether the container became ready.
@@ -131,6 +126,16 @@ impl Task {
     }
 }
 
+/// How long after its start a container is probed for the first time. Liveness, which can only do harm while the
+/// container is starting, waits a whole period, as users of other kubelets are used to.
+fn first_look(purpose: Purpose, probe: &Probe, period: Duration) -> Duration {
+    let stated = Duration::from_secs(seconds(probe.initial_delay_seconds, 0));
+    match purpose {
+        Purpose::Liveness => stated.max(period),
+        Purpose::Readiness | Purpose::Startup => stated,
+    }
+}
+
 fn seconds(stated: Option<i32>, default: u64) -> u64 {
     stated.and_then(|s| u64::try_from(s).ok()).unwrap_or(default)
 }
@@ -138,6 +143,16 @@ fn seconds(stated: Option<i32>, default: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn liveness_lets_a_container_start_first() {
+        let after = |purpose, delay| {
+            let probe = Probe { initial_delay_seconds: delay, ..Probe::default() };
+            first_look(purpose, &probe, Duration::from_secs(10)).as_secs()
+        };
+        assert_eq!([None, Some(3), Some(30)].map(|delay| after(Purpose::Liveness, delay)), [10, 10, 30]);
+        assert_eq!([None, Some(3)].map(|delay| after(Purpose::Readiness, delay)), [0, 3]);
+    }
 
     #[test]
     fn verdicts_need_their_thresholds() {

@@ -21,9 +21,19 @@ impl Builtin {
         let folder = self.layout.sandboxes();
         let ids = files::blocking(move || names(&folder)).await?;
         for id in ids {
-            if let Err(e) = self.recover_sandbox(&id).await {
+            let Err(e) = self.recover_sandbox(&id).await else { continue };
+            let dir = self.layout.sandbox(&id);
+            if wire::connect(&dir.0, SHIM_SOCKET).is_ok() {
                 tracing::error!("pod sandbox {id} is left as it is: {e}");
+                continue;
             }
+            // A power cut can tear its files; nothing runs in it any more.
+            tracing::warn!("pod sandbox {id} cannot be read and is taken away: {e}");
+            files::blocking(move || {
+                files::unmount(&dir.shm());
+                files::remove_folder(&dir.0)
+            })
+            .await?;
         }
         Ok(())
     }
