@@ -67,7 +67,7 @@ pub fn guestbook_answers(cluster: &Cluster) {
     let names = ["guestbook-web", "guestbook-web.default", "guestbook-web.default.svc", "guestbook-web.default.svc.cluster.local"];
     for name in names {
         let url = format!("http://{name}/");
-        let answer = cluster.kubectl_ok(&["exec", "client", "--", "wget", "-q", "-T", "10", "-O", "-", &url]);
+        let answer = cluster.kubectl_ok(&["exec", "client", "--", "wget", "-q", "-O", "-", &url]);
         assert!(answer.starts_with("Welcome aboard from guestbook-web-"), "{name}: {answer}");
     }
     let lookup = cluster.kubectl_ok(&["exec", "client", "--", "nslookup", "guestbook-web.default.svc.cluster.local"]);
