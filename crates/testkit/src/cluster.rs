@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::containerd::{self, Containerd};
 use crate::http::{Connection, Response};
 use crate::https::{Access, Api, Identity};
 use crate::image::Image;
@@ -29,19 +30,28 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const LOG_SHOWN_LINES: usize = 60;
 const LINE_SHOWN_CHARS: usize = 400;
 
+/// What runs containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    BuiltIn,
+    /// Debian's, by CRI.
+    Containerd,
+}
+
 /// How a cluster differs from the usual.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Further flags of `ferry server`.
     pub flags: Vec<String>,
     pub kubectl: Kubectl,
+    pub runtime: Runtime,
     /// Whether the node is waited for and given images; without it only the API server is.
     pub node: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { flags: Vec::new(), kubectl: Kubectl::V1_35, node: true }
+        Self { flags: Vec::new(), kubectl: Kubectl::V1_35, runtime: Runtime::BuiltIn, node: true }
     }
 }
 
@@ -49,6 +59,8 @@ impl Default for Options {
 pub struct Cluster {
     pub node: Node,
     options: Options,
+    /// Held for its end.
+    _containerd: Option<Containerd>,
 }
 
 impl Cluster {
@@ -72,10 +84,22 @@ impl Cluster {
     ///
     /// # Panics
     /// As for [`Cluster::start`].
-    pub fn start_on(node: Node, options: Options) -> Self {
-        let mut cluster = Self { node, options };
+    pub fn start_on(node: Node, mut options: Options) -> Self {
+        let containerd = match options.runtime {
+            Runtime::BuiltIn => None,
+            Runtime::Containerd => {
+                options.flags.push(format!("--container-runtime-endpoint=unix://{}", containerd::SOCKET));
+                Some(Containerd::start(&node).unwrap())
+            }
+        };
+        let mut cluster = Self { node, options, _containerd: containerd };
+        if cluster.options.runtime == Runtime::Containerd {
+            let archive = cluster.node.folder().join("pause.tar").to_string_lossy().into_owned();
+            cluster.ferry(&["image", "pause", &archive]).ok();
+            cluster.import_archive(&archive);
+        }
         cluster.restart_server();
-        if cluster.options.node && !cluster.options.flags.iter().any(|f| f.starts_with("--container-runtime-endpoint")) {
+        if cluster.options.node {
             cluster.import(&Image::busybox(BUSYBOX).unwrap());
         }
         cluster
@@ -133,7 +157,10 @@ impl Cluster {
     }
 
     fn import_archive(&self, archive: &str) {
-        self.ferry(&["image", "import", "--data-dir", &self.node.data_dir().to_string_lossy(), archive]).ok();
+        match self.options.runtime {
+            Runtime::BuiltIn => drop(self.ferry(&["image", "import", "--data-dir", &self.node.data_dir().to_string_lossy(), archive]).ok()),
+            Runtime::Containerd => Containerd::import(&self.node, archive),
+        }
     }
 
     /// Runs a `ferry` command on the node.

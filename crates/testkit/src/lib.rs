@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod cluster;
-pub mod containerd;
+mod containerd;
 pub mod http;
 pub mod https;
 pub mod image;
@@ -17,11 +17,11 @@ mod leftovers;
 pub mod node;
 pub mod peers;
 pub mod process;
+pub mod scenario;
 pub mod terminal;
 mod wait;
 
-pub use cluster::{Cluster, Options};
-pub use containerd::Containerd;
+pub use cluster::{Cluster, Options, Runtime};
 pub use node::{Node, Place};
 pub use process::Output;
 pub use wait::{eventually, eventually_within};

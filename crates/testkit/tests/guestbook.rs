@@ -1,68 +1,18 @@
 //! The main job: real manifests become processes that answer through Services.
 
-use std::collections::BTreeSet;
-
 use testkit::cluster::BUSYBOX;
 use testkit::image::Image;
-use testkit::node::NODE_IP;
+use testkit::scenario::{self, client_pod, guestbook, who_answers};
 use testkit::{Cluster, Options, Place, eventually};
-
-/// A pod from which names are looked up and services asked.
-fn client_pod() -> String {
-    format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: client}}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  \
-         - name: client\n    image: {BUSYBOX}\n    command: [sleep, '100000']\n"
-    )
-}
-
-/// Applies the examples and waits until all of it is up.
-fn guestbook(cluster: &Cluster) {
-    cluster.import_sample();
-    let manifests = testkit::peers::repository("examples/guestbook.yaml");
-    let applied = cluster.kubectl_ok(&["apply", "-f", &manifests.to_string_lossy()]);
-    for line in ["deployment.apps/guestbook-store created", "service/guestbook-web-node created", "secret/guestbook created", "configmap/guestbook created"] {
-        assert!(applied.contains(line), "{applied}");
-    }
-    cluster.rolled_out("deployment/guestbook-store");
-    cluster.rolled_out("deployment/guestbook-web");
-    let again = cluster.kubectl_ok(&["apply", "-f", &manifests.to_string_lossy()]);
-    // kubectl cannot see whether a Secret's stringData is what is stored already.
-    assert!(again.lines().all(|l| l.ends_with(" unchanged") || l == "secret/guestbook configured"), "{again}");
-}
-
-/// The pods that answer an address, asked often enough that each of a few is met.
-fn who_answers(cluster: &Cluster, from: Place, url: &str) -> BTreeSet<String> {
-    let answers = (0..60).map(|_| {
-        let answer = cluster.http_get(from, url).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let text = answer.text();
-        text.lines().next().and_then(|l| l.strip_prefix("Welcome aboard from ")).unwrap_or_else(|| panic!("{text}")).to_owned()
-    });
-    answers.collect()
-}
 
 #[test]
 fn the_guestbook_answers_by_address_port_and_name() {
-    let cluster = Cluster::start();
-    guestbook(&cluster);
-    let web: BTreeSet<String> = cluster.pods("tier=web").into_iter().collect();
-    assert_eq!(web.len(), 3);
+    scenario::guestbook_answers(&Cluster::start());
+}
 
-    let address = cluster.kubectl_ok(&["get", "service", "guestbook-web", "-o", "jsonpath={.spec.clusterIP}"]);
-    assert_eq!(who_answers(&cluster, Place::Node, &format!("http://{address}/")), web, "the ClusterIP balances over all pods");
-    assert_eq!(who_answers(&cluster, Place::Outside, &format!("http://{NODE_IP}:30080/")), web, "the NodePort answers outside");
-    assert_eq!(who_answers(&cluster, Place::Node, &format!("http://{NODE_IP}:30080/")), web, "the NodePort answers on the node");
-
-    cluster.apply(&client_pod());
-    cluster.kubectl_ok(&["wait", "--for=condition=Ready", "pod/client", "--timeout=120s"]);
-    for name in ["guestbook-web", "guestbook-web.default", "guestbook-web.default.svc", "guestbook-web.default.svc.cluster.local"] {
-        let answer = cluster.kubectl_ok(&["exec", "client", "--", "wget", "-q", "-T", "10", "-O", "-", &format!("http://{name}/")]);
-        assert!(answer.starts_with("Welcome aboard from guestbook-web-"), "{name}: {answer}");
-    }
-    let lookup = cluster.kubectl_ok(&["exec", "client", "--", "nslookup", "guestbook-web.default.svc.cluster.local"]);
-    assert!(lookup.contains(&address) && lookup.contains("10.43.0.10"), "{lookup}");
-    let missing = cluster.kubectl(&["exec", "client", "--", "nslookup", "nobody.default.svc.cluster.local"]);
-    assert!(!missing.status.success() && missing.stdout.contains("NXDOMAIN"), "{missing}");
+#[test]
+fn a_pods_life() {
+    scenario::a_pods_life(&Cluster::start());
 }
 
 #[test]
