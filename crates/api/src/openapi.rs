@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 mod definitions;
+pub mod gnostic;
 mod operations;
 
 use crate::meta::gvk::api_version;

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 mod read;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 use crate::codec::MAX_BODY;

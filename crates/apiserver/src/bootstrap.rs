@@ -12,6 +12,7 @@ use crate::auth::{self, bootstrap::Reconciled};
 use crate::call::Call;
 use crate::identity::UserInfo;
 use crate::negotiate::Accept;
+use crate::registry::fields::timestamp;
 use crate::registry::{create, update};
 use crate::request::{Query, RequestInfo, WriteOptions};
 use crate::server::Server;
@@ -108,7 +109,25 @@ async fn service_cidr(server: &Arc<Server>) -> Result<(), ApiError> {
         "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
         "spec": {"cidrs": [server.config.service_range.trunc().to_string()]},
     });
-    ensure(server, "", cidr).await
+    ensure(server, "", cidr.clone()).await?;
+    // The range is this server's own, so it is ready as soon as the server is; what others found is left as it is.
+    let mut call = call(server, "update", "", &cidr)?;
+    call.info.subresource = "status".to_owned();
+    let now = timestamp(server.clock.now());
+    let ready = move |present: Option<&Value>| {
+        let mut cidr = present.cloned().ok_or_else(ApiError::no_such_path)?;
+        if cidr.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|c| c.iter().any(|c| c.get("type") == Some(&json!("Ready")))) {
+            return Ok(cidr);
+        }
+        let condition = json!({
+            "type": "Ready", "status": "True", "lastTransitionTime": now, "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        });
+        if let Some(fields) = cidr.as_object_mut() {
+            fields.insert("status".to_owned(), json!({"conditions": [condition]}));
+        }
+        Ok(cidr)
+    };
+    update::change(&call, &options(), Upsert::Refused, Box::new(ready)).await.map(|_| ())
 }
 
 fn call(server: &Arc<Server>, verb: &str, namespace: &str, object: &Value) -> Result<Call, ApiError> {

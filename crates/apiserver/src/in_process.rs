@@ -25,7 +25,9 @@ pub struct InProcess {
 
 impl InProcess {
     pub(crate) fn new(server: Arc<Server>, user: UserInfo) -> Self {
-        Self { server, user: Arc::new(user) }
+        let user = Arc::new(user);
+        server.components.note(&user);
+        Self { server, user }
     }
 }
 

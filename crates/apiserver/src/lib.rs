@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod cache;
 pub mod call;
 pub mod catalog;
+pub mod components;
 pub mod config;
 pub mod identity;
 pub mod in_process;

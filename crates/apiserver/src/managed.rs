@@ -1,6 +1,8 @@
 //! Who owns which field (`metadata.managedFields`), noted at every write.
 
-use api::apply::{self, FieldSet, Force, ResetFields, Step, Target};
+mod reset;
+
+use api::apply::{self, Force, Target};
 use api::codec::FieldValidation;
 use api::ApiError;
 use http::header::USER_AGENT;
@@ -13,16 +15,6 @@ use crate::request::WriteOptions;
 
 /// The longest manager's name that is taken from a user agent.
 const LONGEST: usize = 128;
-const CONTAINER: Step<'_> = Step::Any;
-/// What `resize` may own of a pod.
-const RESIZE: &[&[Step<'_>]] = &[
-    &[Step::Field("spec"), Step::Field("containers"), CONTAINER, Step::Field("resources")],
-    &[Step::Field("spec"), Step::Field("containers"), CONTAINER, Step::Field("resizePolicy")],
-    &[Step::Field("spec"), Step::Field("initContainers"), CONTAINER, Step::Field("resources")],
-    &[Step::Field("spec"), Step::Field("initContainers"), CONTAINER, Step::Field("resizePolicy")],
-];
-/// What `ephemeralcontainers` may own of a pod.
-const EPHEMERAL: &[&[Step<'_>]] = &[&[Step::Field("spec"), Step::Field("ephemeralContainers")]];
 
 /// The name that goes into the list: the given one, or the program that the user agent names.
 fn manager<'a>(call: &'a Call, options: &'a WriteOptions) -> &'a str {
@@ -32,26 +24,6 @@ fn manager<'a>(call: &'a Call, options: &'a WriteOptions) -> &'a str {
     let agent = call.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let program = agent.split('/').next().unwrap_or_default();
     program.get(..LONGEST.min(program.len())).unwrap_or_default()
-}
-
-/// The fields that cannot be owned through this resource or subresource.
-fn reset(call: &Call) -> ResetFields<'static> {
-    let has_status = call.resource.descriptor.subresource("status").is_some();
-    let whole_metadata = matches!(
-        (call.group(), call.plural()),
-        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _) | ("networking.k8s.io", "servicecidrs")
-    );
-    match call.info.subresource.as_str() {
-        "" if has_status => ResetFields::These(FieldSet::of_paths(&[&["status"]])),
-        "resize" => ResetFields::AllBut(RESIZE),
-        "ephemeralcontainers" => ResetFields::AllBut(EPHEMERAL),
-        "status" if call.plural() == "pods" => {
-            ResetFields::These(FieldSet::of_paths(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]))
-        }
-        "status" if whole_metadata => ResetFields::These(FieldSet::of_paths(&[&["spec"], &["metadata"]])),
-        "status" => ResetFields::These(FieldSet::of_paths(&[&["spec"]])),
-        _ => ResetFields::None,
-    }
 }
 
 /// Whether the request says itself who owns what.
@@ -64,7 +36,7 @@ fn note(call: &Call, options: &WriteOptions, live: Option<&Value>, new: &mut Val
         return;
     }
     let gvk = call.resource.gvk();
-    let reset = reset(call);
+    let reset = reset::of(call);
     let target = Target { schema: model::schema(&gvk), gvk: &gvk, subresource: &call.info.subresource, reset: &reset };
     apply::update(&target, live, new, manager(call, options), call.server.clock.now());
 }
@@ -104,7 +76,7 @@ pub fn configuration(options: &WriteOptions, bytes: &[u8]) -> Result<Configurati
 /// The object with the configuration applied.
 pub fn apply(call: &Call, options: &WriteOptions, configuration: &Configuration, present: Option<&Value>) -> Result<Value, ApiError> {
     let gvk = call.resource.gvk();
-    let reset = reset(call);
+    let reset = reset::of(call);
     let schema = model::schema(&gvk);
     let target = Target { schema, gvk: &gvk, subresource: &call.info.subresource, reset: &reset };
     let force = if options.force == Some(true) { Force::Yes } else { Force::No };

@@ -66,7 +66,7 @@ async fn serve(
     }
     let found = server.catalog.get(&info.group, &info.version, &info.resource);
     let Some(resource) = found else { return Ok(respond::no_such_page()) };
-    let views = if resource.is_stored() { Views::All } else { Views::ObjectOnly };
+    let views = if resource.is_stored() || resource.plural() == "componentstatuses" { Views::All } else { Views::ObjectOnly };
     let mut accept = match info.subresource.as_str() {
         // What these answer is the kubelet's or the application's own business.
         "log" | "proxy" | "exec" | "attach" | "portforward" => Accept::default(),
@@ -77,9 +77,21 @@ async fn serve(
     accept.pretty |= if query.last("pretty").is_some() { query.flag("pretty") } else { human };
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let call = Call::new(server.clone(), resource, info, user, query, parts.headers, accept, far);
+    if let Some(sentence) = deprecation(&call) {
+        call.warn(sentence);
+    }
     let mut response = registry::serve(&call, parts.method, body, upgrade).await?;
     respond::add_warnings(&mut response, &call.warnings());
     Ok(response)
+}
+
+/// What Kubernetes says to everybody who uses a kind that is going out of use.
+fn deprecation(call: &Call) -> Option<&'static str> {
+    match (call.group(), call.plural()) {
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
 }
 
 async fn authenticate(server: &Server, parts: &http::request::Parts, caller: Caller) -> Result<UserInfo, ApiError> {
@@ -120,6 +132,7 @@ pub async fn shape(call: &Call, operation: Operation, mut new: Value, old: Optio
     match old {
         None => {
             resource.strategy.prepare_create(&mut new);
+            resource.strategy.note_requester(&mut new, &call.user);
             registry::fields::fill_new(call, &mut new);
             if (gvk.group.as_str(), gvk.kind.as_str()) == ("batch", "Job") {
                 // Its labels hold its UID, which it has only now.

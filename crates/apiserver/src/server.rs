@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::bootstrap;
 use crate::cache::Page;
 use crate::catalog::Catalog;
+use crate::components::Components;
 use crate::config::{Config, Deps};
 use crate::identity::{Authenticator, Authorizer, TokenIssuer, UserInfo};
 use crate::in_process::InProcess;
@@ -49,6 +50,8 @@ pub struct Server {
     pub limits: Limits,
     /// Counters.
     pub metrics: Metrics,
+    /// Components in this process.
+    pub components: Components,
 }
 
 impl Server {
@@ -72,6 +75,7 @@ impl Server {
             prng: deps.prng,
             admission: admission::builtin(),
             metrics: Metrics::default(),
+            components: Components::default(),
             config,
         });
         bootstrap::run(&server).await?;

@@ -2,6 +2,8 @@
 //!
 //! Everything here is pure: it sees one object, or the new and the old one. What needs the cluster's state is admission.
 
+mod autoscaler;
+mod certificates;
 mod cluster;
 mod event;
 mod generic;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use api::meta::Gvk;
 use serde_json::Value;
 
+use crate::identity::UserInfo;
 use crate::request::options::Propagation;
 
 pub use generic::{Generic, bump_generation, keep_old, keep_status_only};
@@ -70,6 +73,11 @@ pub trait Strategy: Send + Sync {
     /// Resets what a creator may not set.
     fn prepare_create(&self, object: &mut Value) {
         generic::drop_status(object);
+    }
+
+    /// Writes into a new object who asked for it.
+    fn note_requester(&self, object: &mut Value, user: &UserInfo) {
+        let _ = (object, user);
     }
 
     /// Resets what an update of the main resource may not change, and counts the generation.
@@ -129,6 +137,8 @@ pub fn of(group: &str, plural: &str) -> &'static dyn Strategy {
             ("", "services") => &service::Services,
             ("", "namespaces") => &namespace::Namespaces,
             ("", "nodes") => &node::Nodes,
+            ("autoscaling", "horizontalpodautoscalers") => &autoscaler::Autoscalers,
+            ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Requests,
             ("" | "events.k8s.io", "events") => &event::Events,
             _ => &Generic::PLAIN,
         })

@@ -9,15 +9,22 @@ mod reviews;
 mod scale;
 mod token;
 
-use api::ApiError;
-use http::{Method, Response};
+use std::sync::Arc;
+
+use api::{ApiError, meta};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::components;
+use crate::object::{self, Object};
+use crate::registry::selection::Selection;
 use crate::registry::{self, patch, update};
-use crate::respond;
+use crate::request::ListOptions;
+use crate::respond::{self, Made};
 
 /// Answers a request about a subresource.
 pub async fn serve(call: &Call, method: Method, body: Body, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, ApiError> {
@@ -49,13 +56,27 @@ pub async fn serve(call: &Call, method: Method, body: Body, upgrade: Option<OnUp
 pub async fn virtual_kind(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     match (call.group(), call.plural(), call.info.verb.as_str()) {
         ("", "bindings", "create") => binding::serve(call, body).await,
-        // Components report by their own health paths; none of them is known here.
-        ("", "componentstatuses", "list") => {
-            let metadata = json!({"resourceVersion": call.server.storage.applied().0.to_string()});
-            Ok(respond::pieces(call, respond::view::list(call, &[], metadata)?))
-        }
-        ("", "componentstatuses", _) => Err(registry::not_found(call)),
+        ("", "componentstatuses", verb @ ("list" | "get")) => component_statuses(call, verb),
         ("authentication.k8s.io" | "authorization.k8s.io", _, "create") => reviews::serve(call, body).await,
         _ => Err(ApiError::method_not_allowed()),
     }
+}
+
+fn component_statuses(call: &Call, verb: &str) -> Result<Response<Body>, ApiError> {
+    let all = components::statuses(&call.server);
+    if verb == "get" {
+        let found = all.into_iter().find(|c| meta::name(c) == call.info.name).ok_or_else(|| registry::not_found(call))?;
+        return respond::object(call, &Made::Tree(found), StatusCode::OK);
+    }
+    let options = ListOptions::parse(&call.query, false)?;
+    let selection = Selection::parse(call, &options.label_selector, &options.field_selector)?;
+    let matching: Vec<_> = all
+        .iter()
+        .filter_map(|c| {
+            let key = format!("/registry/componentstatuses/{}", meta::name(c));
+            Object::from_stored(key.into(), &Bytes::from(object::encode(c)), call.server.storage.applied()).ok().map(Arc::new)
+        })
+        .filter(|o| selection.matches(o))
+        .collect();
+    Ok(respond::pieces(call, respond::view::list(call, &matching, json!({}))?))
 }

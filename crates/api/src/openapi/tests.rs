@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::resources::{builtin_resources, by_plural};
 
-fn served() -> Vec<Served<'static>> {
+pub(super) fn served() -> Vec<Served<'static>> {
     builtin_resources().iter().filter(|r| r.enabled_by_default).map(|resource| Served { resource, schema: None }).collect()
 }
 

@@ -4,7 +4,7 @@ use super::ProtoError;
 
 /// A field's value as it stands on the wire.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum WireValue<'a> {
+pub(crate) enum WireValue<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -12,20 +12,20 @@ pub(super) enum WireValue<'a> {
     Other(u8),
 }
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, ProtoError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, ProtoError> {
         let mut out = 0u64;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.bytes.split_first().ok_or(ProtoError::End)?;
@@ -45,13 +45,13 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    pub(super) fn fixed64(&mut self) -> Result<u64, ProtoError> {
+    pub(crate) fn fixed64(&mut self) -> Result<u64, ProtoError> {
         let head = self.take(8)?;
         Ok(u64::from_le_bytes(head.try_into().map_err(|_| ProtoError::End)?))
     }
 
     /// The next field, or `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, WireValue<'a>)>, ProtoError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, WireValue<'a>)>, ProtoError> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
@@ -85,30 +85,30 @@ impl<'a> WireValue<'a> {
         ProtoError::WireType { field: field.to_owned(), wire }
     }
 
-    pub(super) fn varint(self, field: &str) -> Result<u64, ProtoError> {
+    pub(crate) fn varint(self, field: &str) -> Result<u64, ProtoError> {
         if let Self::Varint(n) = self { Ok(n) } else { Err(self.wrong(field)) }
     }
 
-    pub(super) fn fixed64(self, field: &str) -> Result<u64, ProtoError> {
+    pub(crate) fn fixed64(self, field: &str) -> Result<u64, ProtoError> {
         if let Self::Fixed64(n) = self { Ok(n) } else { Err(self.wrong(field)) }
     }
 
-    pub(super) fn bytes(self, field: &str) -> Result<&'a [u8], ProtoError> {
+    pub(crate) fn bytes(self, field: &str) -> Result<&'a [u8], ProtoError> {
         if let Self::Bytes(b) = self { Ok(b) } else { Err(self.wrong(field)) }
     }
 
-    pub(super) fn text(self, field: &str) -> Result<String, ProtoError> {
+    pub(crate) fn text(self, field: &str) -> Result<String, ProtoError> {
         Ok(String::from_utf8_lossy(self.bytes(field)?).into_owned())
     }
 }
 
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     out: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
@@ -120,28 +120,28 @@ impl Writer {
         self.out.push(u8::try_from(n).unwrap_or(0));
     }
 
-    pub(super) fn varint(&mut self, tag: u32, n: u64) {
+    pub(crate) fn varint(&mut self, tag: u32, n: u64) {
         self.plain(u64::from(tag) << 3);
         self.plain(n);
     }
 
     /// A signed number; negative ones take ten bytes, as in Go.
-    pub(super) fn int(&mut self, tag: u32, n: i64) {
+    pub(crate) fn int(&mut self, tag: u32, n: i64) {
         self.varint(tag, n.cast_unsigned());
     }
 
-    pub(super) fn fixed64(&mut self, tag: u32, n: u64) {
+    pub(crate) fn fixed64(&mut self, tag: u32, n: u64) {
         self.plain(u64::from(tag) << 3 | 1);
         self.out.extend_from_slice(&n.to_le_bytes());
     }
 
-    pub(super) fn bytes(&mut self, tag: u32, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, tag: u32, bytes: &[u8]) {
         self.plain(u64::from(tag) << 3 | 2);
         self.plain(bytes.len() as u64);
         self.out.extend_from_slice(bytes);
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.out
     }
 }

@@ -2,7 +2,7 @@
 //! spent on keeping them.
 
 use api::discovery::{AGGREGATED_MEDIA_TYPE, Discovery, Root};
-use api::openapi::{self, Served};
+use api::openapi::{self, Served, gnostic};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
 use serde_json::Value;
@@ -24,7 +24,10 @@ pub struct Document {
 }
 
 fn document(tree: &Value, media: &'static str) -> Document {
-    let bytes = Bytes::from(tree.to_string());
+    of_bytes(Bytes::from(tree.to_string()), media)
+}
+
+fn of_bytes(bytes: Bytes, media: &'static str) -> Document {
     let etag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&bytes)));
     Document { bytes, media, etag }
 }
@@ -50,7 +53,7 @@ pub fn find(server: &Server, path: &str, parts: &http::request::Parts) -> Option
         ["api", version] => discovery.resource_list("", version).and_then(plain),
         ["apis", group] => discovery.group(group).and_then(plain),
         ["apis", group, version] => discovery.resource_list(group, version).and_then(plain),
-        ["openapi", "v2"] => plain(openapi::v2_document(&served(&server.catalog), VERSION)),
+        ["openapi", "v2"] => Some(v2(server, accept)),
         ["openapi", "v3"] => plain(openapi::v3_index(&served(&server.catalog))),
         ["openapi", "v3", "api", version] => v3(server, "", version),
         ["openapi", "v3", "apis", group, version] => v3(server, group, version),
@@ -69,6 +72,17 @@ fn is_aggregated(clause: &str) -> bool {
 
 fn served(catalog: &Catalog) -> Vec<Served<'_>> {
     catalog.descriptors().into_iter().map(|resource| Served { resource, schema: None }).collect()
+}
+
+/// In the form that stands first among those accepted: kubectl understands protobuf alone, and says so.
+fn v2(server: &Server, accept: &str) -> Document {
+    let tree = openapi::v2_document(&served(&server.catalog), VERSION);
+    let media = |clause: &str| clause.split(';').next().unwrap_or_default().trim().to_owned();
+    let wanted = accept.split(',').map(media).find(|m| matches!(m.as_str(), gnostic::ACCEPTED | JSON | "application/*" | "*/*"));
+    match wanted.as_deref() {
+        Some(gnostic::ACCEPTED) => of_bytes(Bytes::from(gnostic::encode(&tree)), gnostic::MEDIA_TYPE),
+        _ => document(&tree, JSON),
+    }
 }
 
 fn v3(server: &Server, group: &str, version: &str) -> Option<Document> {
