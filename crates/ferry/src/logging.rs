@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `--log` or FERRY_LOG says otherwise.
-const DEFAULT: &str = "info,kube_client=warn,kube_runtime=error,hyper_util=warn,tower=warn";
+/// What is logged unless `--log` or FERRY_LOG says otherwise; libraries speak up only when they are named there.
+const DEFAULT: &str = "info,kube_client=warn,kube_runtime=error,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn";
 
 /// Starts logging; a filter that cannot be read falls back to the default and says so.
 pub(crate) fn start(filter: Option<&str>) {

@@ -48,27 +48,6 @@ pub(crate) async fn run(flags: ResetFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pods of another runtime; its images stay.
-async fn remove_foreign_pods(socket: &Path, cgroup_root: &str) -> anyhow::Result<()> {
-    let remote = cri::Remote::new(&format!("unix://{}", socket.display()))?;
-    let listed = remote.list_pod_sandbox(cri::v1::ListPodSandboxRequest::default()).await;
-    let listed = listed.with_context(|| format!("asking the runtime at {} for its pods", socket.display()))?;
-    let mut outcome = Ok(());
-    for sandbox in listed.items.into_iter().filter(|s| s.labels.contains_key(kubelet::labels::POD_UID)) {
-        let id = sandbox.id;
-        let stopped = remote.stop_pod_sandbox(cri::v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await;
-        let removed = remote.remove_pod_sandbox(cri::v1::RemovePodSandboxRequest { pod_sandbox_id: id.clone() }).await;
-        outcome = outcome.and(stopped.map(drop).and(removed.map(drop)).with_context(|| format!("removing pod sandbox {id}")));
-    }
-    outcome?;
-    // What the kubelet made for the pods.
-    if let Some(tree) = kubelet::cgroup::Tree::of_host().filter(|_| cgroup_root.trim_matches('/') != "") {
-        tree.remove(cgroup_root)?;
-    }
-    Ok(())
-}
-
-
 /// The store's lock, which a running server holds. A store that cannot be read any more is no reason to keep it.
 async fn lock(data_dir: &Path) -> anyhow::Result<Option<Arc<store::Embedded>>> {
     let path = data_dir.join("store");
@@ -93,7 +72,7 @@ async fn remove_node(data_dir: &Path, layout: &Layout) -> anyhow::Result<()> {
     let network = PodNet::start(layout.pod_network(data_dir, here.clone())).await.context("opening the pod network")?;
     let pods = match &layout.runtime_socket {
         None => remove_pods(data_dir, &network, &layout.cgroup_root).await,
-        Some(socket) => remove_foreign_pods(socket, &layout.cgroup_root).await,
+        Some(socket) => remove_foreign_pods(socket).await,
     };
     let network = network.destroy().await.context("removing the pod network");
     let rules = remove_rules(&here).context("removing the service rules");
@@ -102,7 +81,7 @@ async fn remove_node(data_dir: &Path, layout: &Layout) -> anyhow::Result<()> {
     pods.and(network).and(rules).and(node.context("removing volumes and cgroups"))
 }
 
-/// Pods of the built-in runtime; another runtime keeps its own.
+/// Pods of the built-in runtime.
 async fn remove_pods(data_dir: &Path, network: &PodNet, cgroup_root: &str) -> anyhow::Result<()> {
     let images = runtime::images::LocalImages::new(image::open(data_dir)?, runtime::images::Registries::new(data_dir.join(image::CERTIFICATES)));
     let runtime = runtime::Builtin::open(runtime::Config {
@@ -114,6 +93,21 @@ async fn remove_pods(data_dir: &Path, network: &PodNet, cgroup_root: &str) -> an
         prng: Prng::from_entropy(),
     });
     runtime.await.context("opening the container runtime")?.destroy_all().await.context("removing pods")
+}
+
+/// Pods of another runtime; its images stay.
+async fn remove_foreign_pods(socket: &Path) -> anyhow::Result<()> {
+    let remote = cri::Remote::new(&format!("unix://{}", socket.display()))?;
+    let listed = remote.list_pod_sandbox(cri::v1::ListPodSandboxRequest::default()).await;
+    let listed = listed.with_context(|| format!("asking the runtime at {} for its pods", socket.display()))?;
+    let mut outcome = Ok(());
+    for sandbox in listed.items.into_iter().filter(|s| s.labels.contains_key(kubelet::labels::POD_UID)) {
+        let id = sandbox.id;
+        let stopped = remote.stop_pod_sandbox(cri::v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await;
+        let removed = remote.remove_pod_sandbox(cri::v1::RemovePodSandboxRequest { pod_sandbox_id: id.clone() }).await;
+        outcome = outcome.and(stopped.map(drop).and(removed.map(drop)).with_context(|| format!("removing pod sandbox {id}")));
+    }
+    outcome
 }
 
 fn remove_rules(here: &Namespace) -> network::Result<()> {
