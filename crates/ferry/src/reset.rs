@@ -49,7 +49,7 @@ pub(crate) async fn run(flags: ResetFlags) -> anyhow::Result<()> {
 }
 
 /// Pods of another runtime; its images stay.
-async fn remove_foreign_pods(socket: &Path, cgroup_root: &str) -> anyhow::Result<()> {
+async fn remove_foreign_pods(socket: &Path) -> anyhow::Result<()> {
     let remote = cri::Remote::new(&format!("unix://{}", socket.display()))?;
     let listed = remote.list_pod_sandbox(cri::v1::ListPodSandboxRequest::default()).await;
     let listed = listed.with_context(|| format!("asking the runtime at {} for its pods", socket.display()))?;
@@ -60,14 +60,8 @@ async fn remove_foreign_pods(socket: &Path, cgroup_root: &str) -> anyhow::Result
         let removed = remote.remove_pod_sandbox(cri::v1::RemovePodSandboxRequest { pod_sandbox_id: id.clone() }).await;
         outcome = outcome.and(stopped.map(drop).and(removed.map(drop)).with_context(|| format!("removing pod sandbox {id}")));
     }
-    outcome?;
-    // What the kubelet made for the pods.
-    if let Some(tree) = kubelet::cgroup::Tree::of_host().filter(|_| cgroup_root.trim_matches('/') != "") {
-        tree.remove(cgroup_root)?;
-    }
-    Ok(())
+    outcome
 }
-
 
 /// The store's lock, which a running server holds. A store that cannot be read any more is no reason to keep it.
 async fn lock(data_dir: &Path) -> anyhow::Result<Option<Arc<store::Embedded>>> {
@@ -93,7 +87,7 @@ async fn remove_node(data_dir: &Path, layout: &Layout) -> anyhow::Result<()> {
     let network = PodNet::start(layout.pod_network(data_dir, here.clone())).await.context("opening the pod network")?;
     let pods = match &layout.runtime_socket {
         None => remove_pods(data_dir, &network, &layout.cgroup_root).await,
-        Some(socket) => remove_foreign_pods(socket, &layout.cgroup_root).await,
+        Some(socket) => remove_foreign_pods(socket).await,
     };
     let network = network.destroy().await.context("removing the pod network");
     let rules = remove_rules(&here).context("removing the service rules");
