@@ -59,8 +59,7 @@ impl Default for Options {
 pub struct Cluster {
     pub node: Node,
     options: Options,
-    /// Held for its end.
-    _containerd: Option<Containerd>,
+    containerd: Option<Containerd>,
 }
 
 impl Cluster {
@@ -92,7 +91,7 @@ impl Cluster {
                 Some(Containerd::start(&node).unwrap())
             }
         };
-        let mut cluster = Self { node, options, _containerd: containerd };
+        let mut cluster = Self { node, options, containerd };
         if cluster.options.runtime == Runtime::Containerd {
             let archive = cluster.node.folder().join("pause.tar").to_string_lossy().into_owned();
             cluster.ferry(&["image", "pause", &archive]).ok();
@@ -129,6 +128,22 @@ impl Cluster {
                 if output.stdout == "True" { Ok(()) } else { Err(format!("{output}\n--- log\n{}", self.log_end())) }
             });
         }
+    }
+
+    /// Ends containerd and starts it again, if the cluster runs on it.
+    ///
+    /// # Panics
+    /// If it does not end or does not come up.
+    pub fn restart_containerd(&mut self) {
+        self.containerd = self.containerd.take().map(|c| c.restart(&self.node).unwrap());
+    }
+
+    /// The containers that containerd has, sandboxes among them.
+    ///
+    /// # Panics
+    /// If it does not say.
+    pub fn containerd_containers(&self) -> Vec<String> {
+        Containerd::containers(&self.node)
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
