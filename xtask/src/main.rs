@@ -17,7 +17,7 @@ const VERBS: &str = "\
 cargo xtask up            build Ferry, start a one-node cluster, deploy the sample application
 cargo xtask test [ARGS]   install what tests need and run all of them (ARGS go to cargo nextest run; -E 'test(name)' runs one)
 cargo xtask tidy [--bless]  check the house rules; --bless writes the size baseline anew
-cargo xtask bench         measure and print figures as JSON
+cargo xtask bench [node|api]  measure and print figures as JSON; all, or one half of them
 cargo xtask gen           make tables and protocol code anew";
 
 fn main() -> ExitCode {

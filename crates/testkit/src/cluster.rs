@@ -241,7 +241,9 @@ impl Cluster {
         let mut command = self.node.command(Place::Outside, program);
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &home).current_dir(home);
         // Nothing of the user's own may leak in.
-        for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "KUBERNETES_SERVICE_HOST", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
+        for name in
+            ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "KUBERNETES_SERVICE_HOST", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"]
+        {
             command.env_remove(name);
         }
         command

@@ -138,7 +138,9 @@ impl Node {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).context("opening the server's log")?;
         let mut command = self.command(Place::Node, crate::peers::ferry());
         command.args(["server", "--data-dir"]).arg(self.data_dir());
-        command.args(["--node-name", &self.name, "--node-ip", &NODE_IP.to_string(), "--cgroup-root", &format!("/{}", self.name)]).args(flags);
+        command
+            .args(["--node-name", &self.name, "--node-ip", &NODE_IP.to_string(), "--cgroup-root", &format!("/{}", self.name)])
+            .args(flags);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut starter = command.spawn().context("starting ferry server")?;
         let found = (0..1000).find_map(|_| {

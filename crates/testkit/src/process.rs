@@ -57,7 +57,8 @@ impl fmt::Display for Output {
 /// If it cannot be started, or if it is still running after five minutes; it is killed then.
 pub fn run(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
     let text = format!("{command:?}");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("starting {text}"))?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("starting {text}"))?;
     let (stdout, stderr) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let (stdin, input) = (child.stdin.take(), input.to_vec());
     // A program may end without reading all of its input.

@@ -29,7 +29,10 @@ fn pods_reach_the_api_server_by_its_name_with_their_token() {
     assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["ca.crt", "namespace", "token"]);
     assert_eq!(ask("cat /var/run/secrets/kubernetes.io/serviceaccount/namespace").ok(), "default");
     let environment = ask("env").ok();
-    assert!(environment.contains("KUBERNETES_SERVICE_HOST=10.43.0.1\n") && environment.contains("KUBERNETES_SERVICE_PORT=443\n"), "{environment}");
+    assert!(
+        environment.contains("KUBERNETES_SERVICE_HOST=10.43.0.1\n") && environment.contains("KUBERNETES_SERVICE_PORT=443\n"),
+        "{environment}"
+    );
 
     let whoami = "D=/var/run/secrets/kubernetes.io/serviceaccount; kubectl --server=https://kubernetes.default \
                   --certificate-authority=$D/ca.crt --token=$(cat $D/token) get pod client -o json";

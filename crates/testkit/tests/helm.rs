@@ -58,5 +58,8 @@ fn a_chart_that_cannot_work_fails_in_kubernetes_words() {
     let refused = cluster.helm(&["install", "book", &chart, "--set", "service.port=70000"]).failed();
     assert!(refused.contains("Invalid value: 70000: must be between 1 and 65535, inclusive"), "{refused}");
     let twice = cluster.helm(&["install", "book", &chart]).failed();
-    assert!(twice.contains("cannot reuse a name that is still in use") || twice.contains("cannot re-use a name that is still in use"), "{twice}");
+    assert!(
+        twice.contains("cannot reuse a name that is still in use") || twice.contains("cannot re-use a name that is still in use"),
+        "{twice}"
+    );
 }

@@ -54,7 +54,8 @@ fn what_a_killed_test_left_is_removed_by_the_next() {
         .spawn()
         .unwrap();
     let name = eventually("the other test's node", || {
-        let found = Path::new("/run/netns").read_dir().into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+        let found =
+            Path::new("/run/netns").read_dir().into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
         let mine = format!("ferry-t{}-", child.id());
         found.into_iter().find(|n| n.starts_with(&mine) && !n.ends_with("-out")).ok_or_else(String::new)
     });

@@ -113,7 +113,11 @@ fn a_paused_rollout_waits_and_a_restart_replaces_every_pod() {
     assert_eq!(cluster.kubectl_ok(&["rollout", "pause", "deployment/web"]), "deployment.apps/web paused\n");
     cluster.kubectl_ok(&["set", "image", "deployment/web", "web=ferry.test/web:2"]);
     cluster.wait_for(&["deployment", "web"], "{.status.conditions[?(@.type==\"Progressing\")].reason}", "DeploymentPaused");
-    cluster.wait_for(&["deployment", "web"], "{.status.observedGeneration}", &cluster.kubectl_ok(&["get", "deployment", "web", "-o", "jsonpath={.metadata.generation}"]));
+    cluster.wait_for(
+        &["deployment", "web"],
+        "{.status.observedGeneration}",
+        &cluster.kubectl_ok(&["get", "deployment", "web", "-o", "jsonpath={.metadata.generation}"]),
+    );
     assert_eq!(replica_set_of(&cluster, "ferry.test/web:2"), "", "nothing rolls while paused");
     assert_eq!(cluster.kubectl_ok(&["rollout", "resume", "deployment/web"]), "deployment.apps/web resumed\n");
     cluster.rolled_out("deployment/web");
@@ -167,7 +171,12 @@ fn a_crashing_container_backs_off_and_says_so() {
     assert_eq!(state["lastState"]["terminated"]["exitCode"], 3);
     assert_eq!(state["lastState"]["terminated"]["reason"], "Error");
     let described = cluster.kubectl_ok(&["describe", "pod", "crasher"]);
-    for text in ["Reason:       CrashLoopBackOff", "Exit Code:    3", "Restart Count:", "Back-off restarting failed container crasher in pod crasher_default("] {
+    for text in [
+        "Reason:       CrashLoopBackOff",
+        "Exit Code:    3",
+        "Restart Count:",
+        "Back-off restarting failed container crasher in pod crasher_default(",
+    ] {
         assert!(described.contains(text), "no {text:?} in:\n{described}");
     }
     assert!(cluster.kubectl_ok(&["logs", "crasher"]).starts_with("life "));

@@ -18,7 +18,18 @@ fn ready(cluster: &Cluster, pod: &str) {
 }
 
 fn deployment(cluster: &Cluster) {
-    cluster.kubectl_ok(&["create", "deployment", "web", "--image", BUSYBOX, "--replicas=2", "--", "sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]);
+    cluster.kubectl_ok(&[
+        "create",
+        "deployment",
+        "web",
+        "--image",
+        BUSYBOX,
+        "--replicas=2",
+        "--",
+        "sh",
+        "-c",
+        "trap 'exit 0' TERM; sleep 100000 & wait",
+    ]);
     cluster.rolled_out("deployment/web");
 }
 
@@ -43,7 +54,10 @@ fn get_in_every_form() {
     assert_eq!(words(&table, 0), ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]);
     assert_eq!(words(&table, 1)[1..4], ["1/1", "Running", "0"]);
     let wide = cluster.kubectl_ok(&["get", "pods", "-o", "wide"]);
-    assert!(wide.lines().next().unwrap().ends_with("IP          NODE             NOMINATED NODE   READINESS GATES") || wide.contains("NOMINATED NODE   READINESS GATES"));
+    assert!(
+        wide.lines().next().unwrap().ends_with("IP          NODE             NOMINATED NODE   READINESS GATES")
+            || wide.contains("NOMINATED NODE   READINESS GATES")
+    );
     assert_eq!(words(&cluster.kubectl_ok(&["get", "deployments", "-o", "wide"]), 1)[..4], ["web", "2/2", "2", "2"]);
     assert_eq!(words(&cluster.kubectl_ok(&["get", "rs"]), 0), ["NAME", "DESIRED", "CURRENT", "READY", "AGE"]);
     let services = cluster.kubectl_ok(&["get", "services"]);
@@ -55,7 +69,10 @@ fn get_in_every_form() {
     assert_eq!(words(&nodes, 1)[5..7], ["10.200.0.2", "<none>"]);
     says(&cluster.kubectl_ok(&["get", "namespaces"]), &["default", "kube-node-lease", "kube-public", "kube-system", "Active"]);
 
-    says(&cluster.kubectl_ok(&["get", "deployment", "web", "-o", "yaml"]), &["apiVersion: apps/v1\n", "kind: Deployment\n", "  replicas: 2\n", "  readyReplicas: 2\n"]);
+    says(
+        &cluster.kubectl_ok(&["get", "deployment", "web", "-o", "yaml"]),
+        &["apiVersion: apps/v1\n", "kind: Deployment\n", "  replicas: 2\n", "  readyReplicas: 2\n"],
+    );
     assert_eq!(cluster.get(&["deployment", "web"])["spec"]["replicas"], 2);
     assert_eq!(cluster.get(&["pods"])["kind"], "List");
     assert_eq!(cluster.kubectl_ok(&["get", "deployment", "-o", "name"]), "deployment.apps/web\n");
@@ -94,14 +111,37 @@ fn describe_and_events_tell_the_story() {
     let pod_story = || {
         let said = cluster.kubectl_ok(&["describe", "pod", &pod]);
         let assigned = format!("Successfully assigned default/{pod} to {node}");
-        let texts = ["Status:           Running", "Controlled By:  ReplicaSet/web-", "QoS Class:                   BestEffort", &assigned, "Started", "Image ID:", "Ready             True"];
+        let texts = [
+            "Status:           Running",
+            "Controlled By:  ReplicaSet/web-",
+            "QoS Class:                   BestEffort",
+            &assigned,
+            "Started",
+            "Image ID:",
+            "Ready             True",
+        ];
         texts.iter().find(|t| !said.contains(**t)).map_or(Ok(()), |t| Err(format!("no {t:?} in:\n{said}")))
     };
     eventually("the pod's story", pod_story);
     let said = cluster.kubectl_ok(&["describe", "deployment", "web"]);
-    says(&said, &["Replicas:               2 desired | 2 updated | 2 total | 2 available | 0 unavailable", "StrategyType:           RollingUpdate", "Scaled up replica set web-", "Available      True    MinimumReplicasAvailable", "Progressing    True    NewReplicaSetAvailable"]);
-    says(&cluster.kubectl_ok(&["describe", "node", &node]), &["Allocatable:", "Non-terminated Pods:", "KubeletReady", "Container Runtime Version:"]);
-    says(&cluster.kubectl_ok(&["describe", "service", "kubernetes"]), &["IP:                       10.43.0.1", "Endpoints:                10.200.0.2:6443"]);
+    says(
+        &said,
+        &[
+            "Replicas:               2 desired | 2 updated | 2 total | 2 available | 0 unavailable",
+            "StrategyType:           RollingUpdate",
+            "Scaled up replica set web-",
+            "Available      True    MinimumReplicasAvailable",
+            "Progressing    True    NewReplicaSetAvailable",
+        ],
+    );
+    says(
+        &cluster.kubectl_ok(&["describe", "node", &node]),
+        &["Allocatable:", "Non-terminated Pods:", "KubeletReady", "Container Runtime Version:"],
+    );
+    says(
+        &cluster.kubectl_ok(&["describe", "service", "kubernetes"]),
+        &["IP:                       10.43.0.1", "Endpoints:                10.200.0.2:6443"],
+    );
     let events = cluster.kubectl_ok(&["events"]);
     assert_eq!(words(&events, 0), ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
     says(&events, &["ScalingReplicaSet", "SuccessfulCreate", "Scheduled"]);
@@ -114,7 +154,11 @@ fn what_the_server_tells_about_itself() {
     let cluster = Cluster::start();
     let resources = cluster.kubectl_ok(&["api-resources"]);
     assert_eq!(words(&resources, 0), ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"]);
-    for line in [["deployments", "deploy", "apps/v1", "true", "Deployment"], ["pods", "po", "v1", "true", "Pod"], ["nodes", "no", "v1", "false", "Node"]] {
+    for line in [
+        ["deployments", "deploy", "apps/v1", "true", "Deployment"],
+        ["pods", "po", "v1", "true", "Pod"],
+        ["nodes", "no", "v1", "false", "Node"],
+    ] {
         assert!(resources.lines().any(|l| l.split_whitespace().eq(line)), "no {line:?} in:\n{resources}");
     }
     says(&cluster.kubectl_ok(&["api-versions"]), &["apps/v1\n", "rbac.authorization.k8s.io/v1\n", "\nv1\n"]);
@@ -175,9 +219,32 @@ fn exec_with_a_terminal_pipes_and_exit_codes() {
     assert_eq!((failed.status.code(), failed.stderr.as_str()), (Some(5), "command terminated with exit code 5\n"));
     let missing = cluster.kubectl(&["exec", "shell", "--", "no-such-program"]);
     assert!(!missing.status.success() && missing.stderr.contains("no-such-program"), "{missing}");
-    let attached = Terminal::open(&mut cluster.kubectl_command(&["run", "one", "-it", "--rm", "--restart=Never", "--image", BUSYBOX, "--", "sh", "-c", "read x; echo got $x"]), 30, 100);
+    let attached = Terminal::open(
+        &mut cluster.kubectl_command(&[
+            "run",
+            "one",
+            "-it",
+            "--rm",
+            "--restart=Never",
+            "--image",
+            BUSYBOX,
+            "--",
+            "sh",
+            "-c",
+            "read x; echo got $x",
+        ]),
+        30,
+        100,
+    );
     let mut attached = attached.unwrap();
-    eventually("the pod that is attached to", || cluster.kubectl(&["get", "pod", "one", "-o", "jsonpath={.status.phase}"]).stdout.contains("Running").then_some(()).ok_or_else(String::new));
+    eventually("the pod that is attached to", || {
+        cluster
+            .kubectl(&["get", "pod", "one", "-o", "jsonpath={.status.phase}"])
+            .stdout
+            .contains("Running")
+            .then_some(())
+            .ok_or_else(String::new)
+    });
     attached.type_in("something\n");
     attached.expect("got something");
     assert_eq!(attached.ended(), 0);
@@ -215,7 +282,10 @@ fn objects_are_made_and_changed_in_every_way() {
     deployment(&cluster);
     let ok = |args: &[&str]| cluster.kubectl_ok(args);
     assert_eq!(ok(&["create", "configmap", "c", "--from-literal=a=1"]), "configmap/c created\n");
-    assert_eq!(cluster.kubectl(&["create", "configmap", "c"]).failed(), "error: failed to create configmap: configmaps \"c\" already exists\n");
+    assert_eq!(
+        cluster.kubectl(&["create", "configmap", "c"]).failed(),
+        "error: failed to create configmap: configmaps \"c\" already exists\n"
+    );
     assert_eq!(ok(&["create", "namespace", "other"]), "namespace/other created\n");
     assert_eq!(ok(&["create", "secret", "generic", "s", "--from-literal=k=v"]), "secret/s created\n");
     assert_eq!(ok(&["create", "configmap", "dry", "--dry-run=server"]), "configmap/dry created (server dry run)\n");
@@ -227,11 +297,18 @@ fn objects_are_made_and_changed_in_every_way() {
     assert_eq!(ok(&["annotate", "configmap", "c", "why=because"]), "configmap/c annotated\n");
     assert_eq!(ok(&["patch", "configmap", "c", "--type=merge", "-p", r#"{"data":{"a":null,"b":"2"}}"#]), "configmap/c patched\n");
     assert_eq!(ok(&["get", "configmap", "c", "-o", "jsonpath={.data}"]), r#"{"b":"2"}"#);
-    assert_eq!(ok(&["patch", "configmap", "c", "--type=json", "-p", r#"[{"op":"replace","path":"/data/b","value":"3"}]"#]), "configmap/c patched\n");
+    assert_eq!(
+        ok(&["patch", "configmap", "c", "--type=json", "-p", r#"[{"op":"replace","path":"/data/b","value":"3"}]"#]),
+        "configmap/c patched\n"
+    );
     assert_eq!(ok(&["patch", "configmap", "c", "--type=merge", "-p", r#"{"data":{"b":"3"}}"#]), "configmap/c patched (no change)\n");
     let env = r#"{"spec":{"template":{"spec":{"containers":[{"name":"busybox","env":[{"name":"A","value":"b"}]}]}}}}"#;
     assert_eq!(ok(&["patch", "deployment", "web", "-p", env]), "deployment.apps/web patched\n");
-    assert_eq!(ok(&["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[*].image}"]), BUSYBOX, "a strategic patch merges lists by name");
+    assert_eq!(
+        ok(&["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[*].image}"]),
+        BUSYBOX,
+        "a strategic patch merges lists by name"
+    );
     cluster.rolled_out("deployment/web");
 
     let mut edit = cluster.kubectl_command(&["edit", "configmap", "c"]);
@@ -256,7 +333,8 @@ fn objects_are_made_and_changed_in_every_way() {
 fn run_expose_and_delete() {
     let cluster = Cluster::start();
     let ok = |args: &[&str]| cluster.kubectl_ok(args);
-    let said = ok(&["run", "echo", "--image", BUSYBOX, "--port=8080", "--labels=app=echo", "--", "httpd", "-f", "-p", "8080", "-h", "/etc"]);
+    let said =
+        ok(&["run", "echo", "--image", BUSYBOX, "--port=8080", "--labels=app=echo", "--", "httpd", "-f", "-p", "8080", "-h", "/etc"]);
     assert_eq!(said, "pod/echo created\n");
     ready(&cluster, "echo");
     assert_eq!(ok(&["expose", "pod", "echo", "--port=80", "--target-port=8080"]), "service/echo exposed\n");

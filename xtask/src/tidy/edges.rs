@@ -117,6 +117,28 @@ mod tests {
     }
 
     #[test]
+    fn the_table_is_that_of_the_plan() {
+        let plan = std::fs::read_to_string(crate::command::root().join("ARCHITECTURE.md")).unwrap();
+        let mut planned = std::collections::BTreeMap::new();
+        for line in plan.lines().filter(|l| l.starts_with("| `")) {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let names: Vec<&str> = cells[0].split(", ").filter_map(|n| n.strip_prefix('`')?.strip_suffix('`')).collect();
+            // Other tables of the page name files and flags.
+            for name in names.into_iter().filter(|n| super::ROOMS.iter().any(|(room, _)| room == n) && cells.len() == 3) {
+                planned.insert(name.to_owned(), cells[2].to_owned());
+            }
+        }
+        for (room, may) in super::ROOMS {
+            let uses = match may {
+                super::May::All => "all".to_owned(),
+                super::May::Only([]) => "–".to_owned(),
+                super::May::Only(list) => list.join(", "),
+            };
+            assert_eq!(planned.get(*room), Some(&uses), "{room}");
+        }
+    }
+
+    #[test]
     fn no_room_leads_back_to_itself() {
         // Removing rooms that use nothing left must empty the table, else there is a circle.
         let mut left: Vec<(&str, &[&str])> = super::ROOMS
