@@ -203,10 +203,15 @@ fn magnitude(digits: &str, scale: i64, shift: u32) -> i128 {
     let mut scale = scale.saturating_add(9);
     let trimmed = significant.trim_end_matches('0');
     scale = scale.saturating_add(i64::try_from(significant.len() - trimmed.len()).unwrap_or(0));
-    // Digits far behind the nano-unit only decide that something is left to round up.
-    let (head, mut sticky) = match trimmed.get(..30) {
-        Some(head) if trimmed.len() > 30 => {
-            scale = scale.saturating_add(i64::try_from(trimmed.len() - 30).unwrap_or(0));
+    // Digits beyond what the number type holds only decide that something is left to round up.
+    let kept = match shift {
+        0 if trimmed.get(..39).is_some_and(|t| t.parse::<i128>().is_ok()) => 39,
+        0 => 38,
+        _ => 30,
+    };
+    let (head, mut sticky) = match trimmed.get(..kept) {
+        Some(head) if trimmed.len() > kept => {
+            scale = scale.saturating_add(i64::try_from(trimmed.len() - kept).unwrap_or(0));
             (head, true)
         }
         _ => (trimmed, false),
@@ -332,6 +337,13 @@ mod tests {
         assert_eq!(sum.to_string(), "1Gi");
         sum.sub(&q("1Gi"));
         assert_eq!(sum.to_string(), "0");
+    }
+
+    #[test]
+    fn the_largest_amount_reads_as_itself() {
+        let largest = Quantity::parse("999999999999999999999999999999999999999e3").expect("saturates");
+        assert_eq!(largest.nano(), i128::MAX);
+        assert_eq!(Quantity::parse(&largest.to_string()).expect("its own text").nano(), i128::MAX);
     }
 
     proptest! {
