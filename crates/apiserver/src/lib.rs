@@ -16,6 +16,7 @@ pub mod components;
 pub mod config;
 pub mod identity;
 pub mod in_process;
+mod leftover;
 pub mod limits;
 pub mod managed;
 pub mod metrics;

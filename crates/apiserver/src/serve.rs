@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body;
 use crate::identity::Peer;
+use crate::leftover;
 use crate::pipeline::Caller;
 use crate::server::Server;
 
@@ -71,8 +72,10 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (server, peer, ending, uri) = (server.clone(), peer.clone(), ending.clone(), request.uri().clone());
         async move {
-            let request = request.map(|b| b.map_err(Into::into).boxed_unsync());
-            let response = server.handle(request, Caller::Connection(peer)).await;
+            let (parts, body) = request.into_parts();
+            let (body, left) = leftover::lend(body.map_err(Into::into).boxed_unsync());
+            let response = server.handle(http::Request::from_parts(parts, body), Caller::Connection(peer)).await;
+            left.drain().await;
             let known = http_body::Body::size_hint(response.body()).exact().is_some();
             let endless = !known && goes_on(&uri);
             Ok::<_, std::convert::Infallible>(if endless { response.map(|b| body::until(b, ending.cancelled_owned())) } else { response })
