@@ -41,7 +41,12 @@ pub async fn a_restarted_daemon_finds_what_runs(node: &Node) {
     // Another daemon on the same folder, as after a crash; the first one is not asked any more.
     fs::create_dir_all(upper.join("data")).unwrap();
     node.exec(&ends_meanwhile, "touch /data/go").await;
+    // What a power cut may leave of another sandbox.
+    let torn = node.config.data_dir.join("runtime/sandboxes/torn");
+    fs::create_dir_all(torn.join("containers")).unwrap();
+    fs::write(torn.join("sandbox.json"), "").unwrap();
     let again = Builtin::open(node.config.clone()).await.unwrap();
+    assert!(!torn.exists(), "nothing runs in it, so it goes");
     let status = |id: &str| again.container_status(v1::ContainerStatusRequest { container_id: id.into(), verbose: false });
     let found = status(&lives).await.unwrap().status.unwrap();
     assert_eq!((found.state(), found.started_at), (v1::ContainerState::ContainerRunning, started), "it was not restarted");
