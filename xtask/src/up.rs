@@ -3,7 +3,7 @@
 //! Run again, it changes nothing that is as it should be: a running server stays, and the sample is applied once more.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,10 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to end.
 const END_MAX: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The node port of the sample's web half, see examples/guestbook.yaml.
+const SAMPLE_PORT: u16 = 30080;
 /// Between two lines that say that it still takes time.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// How much of the log is shown when the start fails.
@@ -32,6 +36,8 @@ struct Plan {
     sample: Sample,
     /// Given to the server as they are.
     server_flags: Vec<String>,
+    /// This program's own arguments, to say them again.
+    given: Vec<String>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -64,7 +70,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         deploy.args(["sample", "deploy", "--data-dir"]).arg(&plan.data_dir);
         deploy.arg("--kubeconfig").arg(plan.kubeconfig());
         command::succeed(&mut deploy).context("deploying the sample application")?;
-        plan.show_node_port();
+        plan.show_node_port()?;
     }
     plan.say_what_next();
     Ok(())
@@ -74,6 +80,7 @@ impl Plan {
     fn read(args: &[String]) -> anyhow::Result<Self> {
         let mut data_dir = std::env::var_os("FERRY_DATA_DIR").map_or_else(|| PathBuf::from("/var/lib/ferry"), PathBuf::from);
         let mut sample = Sample::Deploy;
+        let given = args.to_vec();
         let mut args = args.iter();
         let mut server_flags = Vec::new();
         while let Some(arg) = args.next() {
@@ -88,7 +95,7 @@ impl Plan {
             bail!("write {flag} before the --, so that every step knows it; {USAGE}");
         }
         let data_dir = std::path::absolute(&data_dir).context("finding the data folder")?;
-        Ok(Self { ferry: command::binaries("release")?.join("ferry"), data_dir, sample, server_flags })
+        Ok(Self { ferry: command::binaries("release")?.join("ferry"), data_dir, sample, server_flags, given })
     }
 
     fn log(&self) -> PathBuf {
@@ -176,12 +183,16 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether something accepts connections where the kubeconfig says that the API server is.
-    fn answers(&self) -> bool {
-        let Ok(kubeconfig) = fs::read_to_string(self.kubeconfig()) else { return false };
-        let Some(server) = kubeconfig.split("https://").nth(1) else { return false };
+    /// Where the kubeconfig says that the API server is.
+    fn server_address(&self) -> Option<SocketAddr> {
+        let kubeconfig = fs::read_to_string(self.kubeconfig()).ok()?;
+        let server = kubeconfig.split("https://").nth(1)?;
         let address: String = server.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ',' | '/')).collect();
-        address.parse::<SocketAddr>().is_ok_and(|a| TcpStream::connect_timeout(&a, Duration::from_secs(1)).is_ok())
+        address.parse().ok()
+    }
+
+    fn answers(&self) -> bool {
+        self.server_address().is_some_and(|a| TcpStream::connect_timeout(&a, ANSWER_MAX).is_ok())
     }
 
     fn log_end(&self) -> String {
@@ -197,10 +208,22 @@ impl Plan {
     }
 
     /// Asks the sample on its node port, as a neighbour of this machine would.
-    fn show_node_port(&self) {
-        let Ok(kubeconfig) = fs::read_to_string(self.kubeconfig()) else { return };
-        let Some(host) = kubeconfig.split("https://").nth(1).and_then(|s| s.split(':').next()) else { return };
-        println!("try it on the node's port:  curl http://{host}:30080/");
+    fn show_node_port(&self) -> anyhow::Result<()> {
+        let server = self.server_address().context("reading the API server's address in the kubeconfig")?;
+        let address = SocketAddr::new(server.ip(), SAMPLE_PORT);
+        let since = Instant::now();
+        loop {
+            match ask(address) {
+                Ok(answer) => {
+                    println!("http://{address}/ on the node's port says: {}", answer.lines().next().unwrap_or_default());
+                    return Ok(());
+                }
+                Err(error) if since.elapsed() > START_MAX => {
+                    return Err(error.context(format!("the sample does not answer at http://{address}/")));
+                }
+                Err(_) => sleep(LOOK_AGAIN),
+            }
+        }
     }
 
     fn say_what_next(&self) {
@@ -211,10 +234,24 @@ impl Plan {
              kubectl get pods -A                   # with any kubectl of 1.32 or later\n  \
              kubectl scale deployment guestbook-web --replicas=5\n\n\
              Stop the server (pods keep running):  kill $(cat {data}/server.pid)\n\
-             Start it again:                       cargo xtask up\n\
+             Start it again:                       cargo xtask up{again}\n\
              Take everything away (after a stop):  {ferry} reset --data-dir {data} --yes",
             kubeconfig = kubeconfig.display(),
+            again = self.given.iter().map(|flag| format!(" {flag}")).collect::<String>(),
         );
+    }
+}
+
+/// What a web server says at its root.
+fn ask(address: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => bail!("it says {:?}", answer.lines().next().unwrap_or_default()),
     }
 }
 

@@ -4,8 +4,7 @@ use serde_json::Value;
 use testkit::https::{Api, Identity};
 use testkit::{Cluster, Options};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const CASES: &str = include_str!("fixtures/bad_input.txt");
 /// kube-apiserver takes no larger body.
 const BODY_MAX_BYTES: usize = 3 << 20;
 
@@ -19,207 +18,34 @@ struct Case {
     method: &'static str,
     path: &'static str,
     content_type: &'static str,
-    body: String,
+    body: Vec<u8>,
     code: u16,
     reason: &'static str,
     /// How the message begins.
     message: &'static str,
 }
 
-fn case(what: &'static str, request: (&'static str, &'static str), body: &str, answer: (u16, &'static str, &'static str)) -> Case {
-    Case {
-        what,
-        method: request.0,
-        path: request.1,
-        content_type: "application/json",
-        body: body.to_owned(),
-        code: answer.0,
-        reason: answer.1,
-        message: answer.2,
-    }
-}
-
-fn pod(rest: &str) -> String {
-    format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p"}},{rest}}}"#)
-}
-
-fn bodies() -> Vec<Case> {
-    let bad = |message| (400, "BadRequest", message);
-    vec![
-        case(
-            "wrong type",
-            ("POST", PODS),
-            &pod(r#""spec":{"containers":"none"}"#),
-            bad(
-                r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container"#,
-            ),
-        ),
-        case(
-            "wrong number",
-            ("POST", PODS),
-            &pod(r#""spec":{"priority":"high","containers":[]}"#),
-            bad(
-                r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field PodSpec.spec.priority of type int32"#,
-            ),
-        ),
-        case(
-            "unknown field",
-            ("POST", "/api/v1/namespaces/default/pods?fieldValidation=Strict"),
-            &pod(r#""spec":{"contaners":[],"containers":[{"name":"a","image":"b"}]}"#),
-            bad(r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.contaners""#),
-        ),
-        case(
-            "field twice",
-            ("POST", "/api/v1/namespaces/default/configmaps?fieldValidation=Strict"),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","name":"d"}}"#,
-            bad(r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "metadata.name""#),
-        ),
-        case("broken JSON", ("POST", PODS), r#"{"apiVersion":"v1","kind":"#, bad("")),
-        case("no JSON at all", ("POST", PODS), "hello", bad("")),
-        Case {
-            content_type: "application/yaml",
-            ..case("broken YAML", ("POST", PODS), "apiVersion: v1\nkind: Pod\n  metadata: [", bad(""))
-        },
-        Case {
-            content_type: "application/vnd.kubernetes.protobuf",
-            ..case("broken protobuf", ("POST", PODS), "k8s\0\u{1}\u{2}\u{3}", bad(""))
-        },
-        Case {
-            content_type: "text/csv",
-            ..case(
-                "unknown format",
-                ("POST", PODS),
-                "a,b",
-                (
-                    415,
-                    "UnsupportedMediaType",
-                    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
-                ),
-            )
-        },
-        case(
-            "oversize",
-            ("POST", MAPS),
-            &format!(r#"{{"data":{{"a":"{}"}}}}"#, "x".repeat(BODY_MAX_BYTES)),
-            (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"),
-        ),
-        case("another kind", ("POST", PODS), r#"{"apiVersion":"v1","kind":"Gizmo","metadata":{"name":"g"}}"#, bad("")),
-        case(
-            "another namespace",
-            ("POST", MAPS),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"kube-system"}}"#,
-            bad("the namespace of the provided object does not match the namespace sent on the request"),
-        ),
-        case(
-            "no containers",
-            ("POST", PODS),
-            &pod(r#""spec":{}"#),
-            (422, "Invalid", r#"Pod "p" is invalid: spec.containers: Required value"#),
-        ),
-        case(
-            "no image",
-            ("POST", PODS),
-            &pod(r#""spec":{"containers":[{"name":"a"}]}"#),
-            (422, "Invalid", r#"Pod "p" is invalid: spec.containers[0].image: Required value"#),
-        ),
-        case(
-            "bad name",
-            ("POST", MAPS),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"Bad_Name"}}"#,
-            (
-                422,
-                "Invalid",
-                r#"ConfigMap "Bad_Name" is invalid: metadata.name: Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"#,
-            ),
-        ),
-        case(
-            "no name",
-            ("POST", MAPS),
-            r#"{"apiVersion":"v1","kind":"ConfigMap"}"#,
-            (422, "Invalid", r#"ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required"#),
-        ),
-        case(
-            "twice",
-            ("POST", MAPS),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there"}}"#,
-            (409, "AlreadyExists", r#"configmaps "there" already exists"#),
-        ),
-        case(
-            "outdated",
-            ("PUT", "/api/v1/namespaces/default/configmaps/there"),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there","resourceVersion":"1"}}"#,
-            (
-                409,
-                "Conflict",
-                r#"Operation cannot be fulfilled on configmaps "there": the object has been modified; please apply your changes to the latest version and try again"#,
-            ),
-        ),
-        case(
-            "other name",
-            ("PUT", "/api/v1/namespaces/default/configmaps/there"),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"here"}}"#,
-            bad(r#"the name of the object (here) does not match the name on the URL (there)"#),
-        ),
-        case(
-            "no such namespace",
-            ("POST", "/api/v1/namespaces/nowhere/configmaps"),
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}"#,
-            (404, "NotFound", r#"namespaces "nowhere" not found"#),
-        ),
-        Case {
-            content_type: "application/json-patch+json",
-            ..case(
-                "patch of nothing",
-                ("PATCH", "/api/v1/namespaces/default/configmaps/there"),
-                r#"[{"op":"remove","path":"/data/none"}]"#,
-                (422, "Invalid", ""),
-            )
-        },
-        Case {
-            content_type: "application/json-patch+json",
-            ..case("no patch", ("PATCH", "/api/v1/namespaces/default/configmaps/there"), r#"{"a":1}"#, bad(""))
-        },
-        case(
-            "patch of no type",
-            ("PATCH", "/api/v1/namespaces/default/configmaps/there"),
-            "{}",
-            (
-                415,
-                "UnsupportedMediaType",
-                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-            ),
-        ),
-    ]
-}
-
-fn questions() -> Vec<Case> {
-    vec![
-        case("no such object", ("GET", "/api/v1/namespaces/default/pods/nobody"), "", (404, "NotFound", r#"pods "nobody" not found"#)),
-        case(
-            "bad label selector",
-            ("GET", "/api/v1/pods?labelSelector=a%20in%20b"),
-            "",
-            (400, "BadRequest", "unable to parse requirement: found 'b' expected: '('"),
-        ),
-        case(
-            "bad field selector",
-            ("GET", "/api/v1/pods?fieldSelector=spec.colour%3Dred"),
-            "",
-            (400, "BadRequest", "field label not supported: spec.colour"),
-        ),
-        case("bad continue token", ("GET", "/api/v1/pods?limit=1&continue=nonsense"), "", (400, "BadRequest", "continue key is not valid")),
-        case(
-            "method not allowed",
-            ("PUT", PODS),
-            "{}",
-            (405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
-        ),
-    ]
+/// The blocks of the fixture, four lines each.
+fn cases() -> Vec<Case> {
+    let blocks = CASES.split("\n\n").skip(1);
+    let read = |block: &'static str| {
+        let lines: Vec<&str> = block.trim_end().lines().collect();
+        let [what, request, body, answer] = lines[..] else { panic!("not four lines: {block}") };
+        let [method, path, content_type] = request.split(' ').collect::<Vec<_>>()[..] else { panic!("{request}") };
+        let mut answer = answer.splitn(3, ' ');
+        let code = answer.next().and_then(|c| c.parse().ok()).unwrap_or_else(|| panic!("{block}"));
+        let (reason, message) = (answer.next().unwrap_or_default(), answer.next().unwrap_or_default());
+        let mut body = if body == "-" { String::new() } else { body.replace("<3 MiB>", &"x".repeat(BODY_MAX_BYTES)) };
+        for (written, meant) in [("\\n", "\n"), ("\\0", "\0"), ("\\1", "\u{1}"), ("\\2", "\u{2}"), ("\\3", "\u{3}")] {
+            body = body.replace(written, meant);
+        }
+        Case { what, method, path, content_type, body: body.into_bytes(), code, reason, message }
+    };
+    blocks.map(read).collect()
 }
 
 fn check(api: &mut Api, case: &Case) {
-    let answer =
-        api.ask(case.method, case.path, &[("content-type", case.content_type), ("accept", "application/json")], case.body.as_bytes());
+    let answer = api.ask(case.method, case.path, &[("content-type", case.content_type), ("accept", "application/json")], &case.body);
     let answer = answer.unwrap_or_else(|e| panic!("{}: {e}", case.what));
     let text = answer.text();
     assert_eq!(answer.status, case.code, "{}: {text}", case.what);
@@ -240,7 +66,7 @@ fn bodies_and_questions_are_refused_in_kubernetes_words() {
     let cluster = control_plane();
     cluster.kubectl_ok(&["create", "configmap", "there"]);
     let mut failures = Vec::new();
-    for case in bodies().iter().chain(&questions()) {
+    for case in &cases() {
         // Each on a connection of its own: a server may close one on which it was sent too much.
         let mut api = cluster.api(Identity::Administrator);
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut api, case)));
