@@ -185,7 +185,8 @@ fn decode_protobuf(bytes: &[u8], expected: &Gvk) -> Result<Decoded, ApiError> {
 
 /// Reads only `apiVersion` and `kind` of a JSON object; absent ones are empty.
 pub fn kind_of(json: &[u8]) -> Result<Gvk, DecodeError> {
-    const GO_STRUCT: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    const GO_STRUCT: &str =
+        "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
     let mut cursor = Cursor::new(json);
     let (mut version, mut kind, mut wrong) = (String::new(), String::new(), None);
     let outcome = (|| {

@@ -127,14 +127,22 @@ impl<'a> Discovery<'a> {
     /// `/api` or `/apis` in the aggregated form, [`AGGREGATED_MEDIA_TYPE`].
     pub fn aggregated(&self, root: Root) -> Value {
         let ours = |g: &str| g.is_empty() == (root == Root::Core);
-        let items: Vec<Value> = self.groups.iter().filter(|g| ours(g.0)).map(|(group, versions)| {
-            let versions: Vec<Value> = versions.iter().map(|(version, list)| {
-                let resources: Vec<Value> = list.iter().map(|r| aggregated_resource(r)).collect();
-                json!({"version": version, "resources": resources, "freshness": "Current"})
-            }).collect();
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
-            json!({"metadata": metadata, "versions": versions})
-        }).collect();
+        let items: Vec<Value> = self
+            .groups
+            .iter()
+            .filter(|g| ours(g.0))
+            .map(|(group, versions)| {
+                let versions: Vec<Value> = versions
+                    .iter()
+                    .map(|(version, list)| {
+                        let resources: Vec<Value> = list.iter().map(|r| aggregated_resource(r)).collect();
+                        json!({"version": version, "resources": resources, "freshness": "Current"})
+                    })
+                    .collect();
+                let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+                json!({"metadata": metadata, "versions": versions})
+            })
+            .collect();
         json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
     }
 
@@ -272,9 +280,15 @@ mod tests {
         let core = d.resource_list("", "v1").expect("served");
         let find = |name: &str| core["resources"].as_array().expect("list").iter().find(|r| r["name"] == name).cloned().expect(name);
         // The hash is the one every Kubernetes cluster gives.
-        assert_eq!(find("pods"), json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "shortNames": ["po"],
-            "categories": ["all"], "storageVersionHash": "xPOwRZ+Yhw8=", "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]}));
-        assert_eq!(find("pods/eviction"), json!({"name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"]}));
+        assert_eq!(
+            find("pods"),
+            json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "shortNames": ["po"],
+            "categories": ["all"], "storageVersionHash": "xPOwRZ+Yhw8=", "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]})
+        );
+        assert_eq!(
+            find("pods/eviction"),
+            json!({"name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"]})
+        );
         assert_eq!(core.get("apiVersion"), None);
         assert_eq!(d.resource_list("apps", "v1").expect("served")["apiVersion"], "v1");
     }
@@ -285,9 +299,17 @@ mod tests {
         assert_eq!(core["items"].as_array().map(Vec::len), Some(1));
         let groups = discovery().aggregated(Root::Groups);
         let apps = groups["items"].as_array().expect("items").iter().find(|g| g["metadata"]["name"] == "apps").expect("apps");
-        let deployments = apps["versions"][0]["resources"].as_array().expect("list").iter().find(|r| r["resource"] == "deployments").expect("deployments");
+        let deployments = apps["versions"][0]["resources"]
+            .as_array()
+            .expect("list")
+            .iter()
+            .find(|r| r["resource"] == "deployments")
+            .expect("deployments");
         assert_eq!(deployments["scope"], "Namespaced");
-        assert_eq!(deployments["subresources"][0], json!({"subresource": "scale", "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}, "verbs": ["get", "patch", "update"]}));
+        assert_eq!(
+            deployments["subresources"][0],
+            json!({"subresource": "scale", "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}, "verbs": ["get", "patch", "update"]})
+        );
     }
 
     #[test]

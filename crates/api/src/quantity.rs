@@ -308,11 +308,38 @@ mod tests {
     #[test]
     fn spellings_become_canonical_as_in_kubernetes() {
         for (given, want) in [
-            ("0", "0"), ("0.0", "0"), ("0Gi", "0"), ("1", "1"), ("1000m", "1"), ("0.5", "500m"), ("500m", "500m"), ("1024Mi", "1Gi"),
-            ("1.5Gi", "1536Mi"), ("0.5Mi", "512Ki"), ("1536Mi", "1536Mi"), ("64Mi", "64Mi"), ("100k", "100k"), ("1000k", "1M"),
-            ("12e6", "12e6"), ("1e3", "1e3"), ("1E", "1E"), ("-1.5", "-1500m"), ("1n", "1n"), ("0.1n", "1n"), ("1023", "1023"),
-            ("512Ki", "512Ki"), ("0.1Ki", "102400m"), ("1Ki", "1Ki"), (".5", "500m"), ("1.", "1."), ("1.500", "1.500"), ("8Ei", "9223372036854775807"),
-            ("2500000000", "2500M"), ("1Ti", "1Ti"), ("100Gi", "100Gi"), ("110", "110"),
+            ("0", "0"),
+            ("0.0", "0"),
+            ("0Gi", "0"),
+            ("1", "1"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("500m", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Mi", "512Ki"),
+            ("1536Mi", "1536Mi"),
+            ("64Mi", "64Mi"),
+            ("100k", "100k"),
+            ("1000k", "1M"),
+            ("12e6", "12e6"),
+            ("1e3", "1e3"),
+            ("1E", "1E"),
+            ("-1.5", "-1500m"),
+            ("1n", "1n"),
+            ("0.1n", "1n"),
+            ("1023", "1023"),
+            ("512Ki", "512Ki"),
+            ("0.1Ki", "102400m"),
+            ("1Ki", "1Ki"),
+            (".5", "500m"),
+            ("1.", "1."),
+            ("1.500", "1.500"),
+            ("8Ei", "9223372036854775807"),
+            ("2500000000", "2500M"),
+            ("1Ti", "1Ti"),
+            ("100Gi", "100Gi"),
+            ("110", "110"),
         ] {
             assert_eq!(Quantity::parse(given).map(|q| q.to_string()), Ok(want.to_owned()), "{given}");
         }
@@ -320,8 +347,16 @@ mod tests {
 
     #[test]
     fn bad_spellings_are_refused_in_kubernetes_words() {
-        for (given, want) in [("", ParseError::Format), ("abc", ParseError::Format), ("1Q", ParseError::Format), ("1 Gi", ParseError::Format),
-            ("1.2.3", ParseError::Format), ("1GiB", ParseError::Format), ("1KK", ParseError::Suffix), ("1ki", ParseError::Suffix)] {
+        for (given, want) in [
+            ("", ParseError::Format),
+            ("abc", ParseError::Format),
+            ("1Q", ParseError::Format),
+            ("1 Gi", ParseError::Format),
+            ("1.2.3", ParseError::Format),
+            ("1GiB", ParseError::Format),
+            ("1KK", ParseError::Suffix),
+            ("1ki", ParseError::Suffix),
+        ] {
             assert_eq!(Quantity::parse(given).map(|q| q.to_string()), Err(want), "{given:?}");
         }
     }

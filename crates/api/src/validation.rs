@@ -169,12 +169,9 @@ fn core(kind: &str) -> Option<Rules> {
 fn apps(kind: &str) -> Option<Rules> {
     let namespaced = Rules::namespaced;
     Some(match kind {
-        "Deployment" => Rules {
-            create: workload::deployment,
-            update: workload::deployment_update,
-            status: workload::deployment_status,
-            ..namespaced()
-        },
+        "Deployment" => {
+            Rules { create: workload::deployment, update: workload::deployment_update, status: workload::deployment_status, ..namespaced() }
+        }
         "ReplicaSet" => Rules {
             create: workload::replica_set,
             update: workload::replica_set_update,
@@ -187,12 +184,9 @@ fn apps(kind: &str) -> Option<Rules> {
             status: workload::stateful_set_status,
             ..Rules::new(Scope::Namespaced, NameRule::Label)
         },
-        "DaemonSet" => Rules {
-            create: workload::daemon_set,
-            update: workload::daemon_set_update,
-            status: workload::daemon_set_status,
-            ..namespaced()
-        },
+        "DaemonSet" => {
+            Rules { create: workload::daemon_set, update: workload::daemon_set_update, status: workload::daemon_set_status, ..namespaced() }
+        }
         "ControllerRevision" => {
             Rules { create: workload::controller_revision, update: workload::controller_revision_update, ..namespaced() }
         }
@@ -215,12 +209,9 @@ fn access(kind: &str) -> Option<Rules> {
 fn network(kind: &str) -> Option<Rules> {
     let namespaced = Rules::namespaced;
     Some(match kind {
-        "Ingress" => Rules {
-            create: networking::ingress,
-            update: networking::ingress_update,
-            status: networking::ingress_status,
-            ..namespaced()
-        },
+        "Ingress" => {
+            Rules { create: networking::ingress, update: networking::ingress_update, status: networking::ingress_status, ..namespaced() }
+        }
         "NetworkPolicy" => same_on_update(namespaced(), networking::network_policy, |new, _, errs| networking::network_policy(new, errs)),
         "IngressClass" => Rules { create: networking::ingress_class, update: networking::ingress_class_update, ..Rules::cluster() },
         "IPAddress" => Rules::new(Scope::Cluster, NameRule::Own),
@@ -263,9 +254,7 @@ fn other(group: &str, kind: &str) -> Option<Rules> {
         ("scheduling.k8s.io", "PriorityClass") => {
             Rules { create: cluster::priority_class, update: cluster::priority_class_update, ..cluster() }
         }
-        ("node.k8s.io", "RuntimeClass") => {
-            Rules { create: cluster::runtime_class, update: cluster::runtime_class_update, ..cluster() }
-        }
+        ("node.k8s.io", "RuntimeClass") => Rules { create: cluster::runtime_class, update: cluster::runtime_class_update, ..cluster() },
         ("certificates.k8s.io", "CertificateSigningRequest") => Rules {
             create: certificates::request,
             update: certificates::update,
@@ -275,10 +264,7 @@ fn other(group: &str, kind: &str) -> Option<Rules> {
         ("apiregistration.k8s.io", "APIService") => Rules::new(Scope::Cluster, NameRule::PathSegment),
         ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => namespaced(),
         (
-            "flowcontrol.apiserver.k8s.io"
-            | "resource.k8s.io"
-            | "admissionregistration.k8s.io"
-            | "apiextensions.k8s.io",
+            "flowcontrol.apiserver.k8s.io" | "resource.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io",
             "FlowSchema"
             | "PriorityLevelConfiguration"
             | "DeviceClass"

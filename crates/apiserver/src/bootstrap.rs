@@ -116,7 +116,11 @@ async fn service_cidr(server: &Arc<Server>) -> Result<(), ApiError> {
     let now = timestamp(server.clock.now());
     let ready = move |present: Option<&Value>| {
         let mut cidr = present.cloned().ok_or_else(ApiError::no_such_path)?;
-        if cidr.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|c| c.iter().any(|c| c.get("type") == Some(&json!("Ready")))) {
+        if cidr
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .is_some_and(|c| c.iter().any(|c| c.get("type") == Some(&json!("Ready"))))
+        {
             return Ok(cidr);
         }
         let condition = json!({

@@ -2,9 +2,9 @@
 
 mod reset;
 
+use api::ApiError;
 use api::apply::{self, Force, Target};
 use api::codec::FieldValidation;
-use api::ApiError;
 use http::header::USER_AGENT;
 use serde_json::Value;
 

@@ -61,6 +61,8 @@ async fn kubectl_reads_the_old_document_as_protobuf() {
     let accept = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
     let answer = c.send("GET", "/openapi/v2", &accept, "").await;
     assert_eq!(answer.headers()["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
-    let json = c.send("GET", "/openapi/v2", &[("accept", "application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf")], "").await;
+    let json = c
+        .send("GET", "/openapi/v2", &[("accept", "application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf")], "")
+        .await;
     assert_eq!(json.headers()["content-type"], "application/json");
 }

@@ -211,9 +211,9 @@ impl<K: Object> Shared<K> {
         let new = Arc::new(object);
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key, new.clone());
-        let unchanged = old.as_ref().is_some_and(|old| {
-            old.meta().resource_version.is_some() && old.meta().resource_version == new.meta().resource_version
-        });
+        let unchanged = old
+            .as_ref()
+            .is_some_and(|old| old.meta().resource_version.is_some() && old.meta().resource_version == new.meta().resource_version);
         if !unchanged {
             tell(&handlers, &Change::Applied { old, new });
         }

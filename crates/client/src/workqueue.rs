@@ -1,8 +1,8 @@
 //! The work queue of every controller: a key is queued at most once, never worked on by two workers at a time, and comes
 //! back later after a failure (client-go `util/workqueue`).
 
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::fmt::Display;
 use std::future::Future;
 use std::hash::Hash;

@@ -88,8 +88,7 @@ mod tests {
         let part = |name: &str, label: &str, verb: &str| {
             role(json!({"metadata": {"name": name, "labels": {"to": label}}, "rules": [{"verbs": [verb]}]}))
         };
-        let all =
-            [part("a", "edit", "get"), part("b", "edit", "list"), part("c", "edit", "get"), part("d", "view", "watch")];
+        let all = [part("a", "edit", "get"), part("b", "edit", "list"), part("c", "edit", "get"), part("d", "view", "watch")];
         let whole = role(json!({"metadata": {"name": "edit"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "edit"}}]}}));
         let rules = plan(&whole, &all).unwrap();

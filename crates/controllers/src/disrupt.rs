@@ -19,19 +19,12 @@ pub enum End {
 }
 
 /// Deletes a pod after writing the condition `DisruptionTarget` with this reason and message, if there is one.
-pub async fn end(
-    client: &Client,
-    pod: &Pod,
-    why: Option<(&str, &str)>,
-    how: End,
-    now: Timestamp,
-) -> Result<(), kube::Error> {
+pub async fn end(client: &Client, pod: &Pod, why: Option<(&str, &str)>, how: End, now: Timestamp) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let name = pod.name_any();
     let mut status = serde_json::Map::new();
     if let Some((reason, message)) = why {
-        let known = pods::condition(pod, "DisruptionTarget")
-            .is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(reason));
+        let known = pods::condition(pod, "DisruptionTarget").is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(reason));
         if !known {
             let condition = json!({ "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
                 "lastTransitionTime": time(now) });

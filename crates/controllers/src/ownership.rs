@@ -59,10 +59,7 @@ pub fn judge(owner: &ObjectMeta, object: &ObjectMeta, matches: bool) -> Claim {
 /// Makes `reference` the object's controller. The UID in the patch keeps a newer object of the same name safe.
 pub async fn adopt<K>(client: &Client, object: &K, reference: &OwnerReference) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let patch = json!({ "metadata": { "uid": object.meta().uid, "ownerReferences": [reference] } });
     patch_owners(client, object, patch).await.map(|_| ())
@@ -71,10 +68,7 @@ where
 /// Takes the reference to the owner with `owner_uid` away; an object that is gone or replaced needs nothing.
 pub async fn release<K>(client: &Client, object: &K, owner_uid: &str) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let without = [json!({ "$patch": "delete", "uid": owner_uid })];
     let patch = json!({ "metadata": { "uid": object.meta().uid, "ownerReferences": without } });
@@ -86,10 +80,7 @@ where
 
 async fn patch_owners<K>(client: &Client, object: &K, patch: serde_json::Value) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let meta = object.meta();
     let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());

@@ -73,9 +73,7 @@ impl Controller {
             None => api.create(&PostParams::default(), &wanted).await,
         };
         match written {
-            Err(error) if is_already_exists(&error) || is_namespace_terminating(&error) || is_not_found(&error) => {
-                Ok(())
-            }
+            Err(error) if is_already_exists(&error) || is_namespace_terminating(&error) || is_not_found(&error) => Ok(()),
             other => other.map(|_| ()),
         }
     }
@@ -84,18 +82,13 @@ impl Controller {
 /// The map to write, or `None` if it is right. Further keys are taken out; labels and other annotations stay.
 pub fn plan(current: Option<&ConfigMap>, namespace: &str, pem: &str) -> Option<ConfigMap> {
     let data = Some(BTreeMap::from([(KEY.to_owned(), pem.to_owned())]));
-    let described = |map: &ConfigMap| {
-        map.metadata.annotations.as_ref().is_some_and(|a| a.get(DESCRIPTION_KEY).is_some_and(|d| !d.is_empty()))
-    };
+    let described =
+        |map: &ConfigMap| map.metadata.annotations.as_ref().is_some_and(|a| a.get(DESCRIPTION_KEY).is_some_and(|d| !d.is_empty()));
     if current.is_some_and(|map| map.data == data && described(map)) {
         return None;
     }
     let mut map = current.cloned().unwrap_or_else(|| ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            ..Default::default()
-        },
+        metadata: ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..Default::default() },
         ..Default::default()
     });
     map.data = data;

@@ -46,9 +46,7 @@ pub async fn run(context: Context) {
         let shared = shared.clone();
         async move {
             let (context, namespaces, accounts) = shared.as_ref();
-            sync(context, namespaces, accounts, &namespace)
-                .await
-                .map_err(|source| Error { namespace, source: Box::new(source) })
+            sync(context, namespaces, accounts, &namespace).await.map_err(|source| Error { namespace, source: Box::new(source) })
         }
     })
     .await;
@@ -65,11 +63,7 @@ async fn sync(
         return Ok(());
     }
     let account = ServiceAccount {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            ..Default::default()
-        },
+        metadata: ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..Default::default() },
         ..Default::default()
     };
     let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);

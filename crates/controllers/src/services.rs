@@ -93,8 +93,7 @@ pub fn port_of(pod: &Pod, port: &ServicePort) -> Option<i32> {
         Some(IntOrString::String(name)) => {
             let protocol = port.protocol.as_deref().unwrap_or("TCP");
             let spec = pod.spec.as_ref()?;
-            let sidecars =
-                spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+            let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
             spec.containers.iter().chain(sidecars).find_map(|c| named_port(c, name, protocol))
         }
     }
@@ -102,8 +101,7 @@ pub fn port_of(pod: &Pod, port: &ServicePort) -> Option<i32> {
 
 fn named_port(container: &Container, name: &str, protocol: &str) -> Option<i32> {
     let ports = container.ports.iter().flatten();
-    let mut fitting =
-        ports.filter(|p| p.name.as_deref() == Some(name) && p.protocol.as_deref().unwrap_or("TCP") == protocol);
+    let mut fitting = ports.filter(|p| p.name.as_deref() == Some(name) && p.protocol.as_deref().unwrap_or("TCP") == protocol);
     fitting.next().map(|p| p.container_port)
 }
 
@@ -123,8 +121,7 @@ impl TriggerTimes {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = all.entry(key.clone()).or_default();
         let created = service.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        let mut changes: Vec<Timestamp> =
-            created.filter(|at| seen.service.is_none_or(|old| *at > old)).into_iter().collect();
+        let mut changes: Vec<Timestamp> = created.filter(|at| seen.service.is_none_or(|old| *at > old)).into_iter().collect();
         let mut now_seen = HashMap::new();
         for pod in pods {
             let Some(at) = pods::condition(pod, "Ready").and_then(|c| c.last_transition_time.as_ref()) else {

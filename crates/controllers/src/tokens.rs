@@ -86,15 +86,13 @@ pub fn plan(secret: &Secret, account: Option<&ServiceAccount>, ca: &str) -> Plan
         return Plan::Delete;
     }
     let data = |key: &str| secret.data.as_ref().and_then(|d| d.get(key)).map(|v| v.0.as_slice()).unwrap_or_default();
-    let whole =
-        uid.is_some() && !data("token").is_empty() && data("ca.crt") == ca.as_bytes() && !data("namespace").is_empty();
+    let whole = uid.is_some() && !data("token").is_empty() && data("ca.crt") == ca.as_bytes() && !data("namespace").is_empty();
     if whole { Plan::Right } else { Plan::Fill }
 }
 
 impl Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), Error> {
-        let failed =
-            |doing: &'static str| move |source| Error::Request { doing, key: key.clone(), source: Box::new(source) };
+        let failed = |doing: &'static str| move |source| Error::Request { doing, key: key.clone(), source: Box::new(source) };
         let Some(secret) = self.secrets.get(key) else {
             return Ok(());
         };
@@ -127,12 +125,7 @@ impl Controller {
         }
     }
 
-    async fn filled(
-        &self,
-        key: &ObjectKey,
-        secret: &Secret,
-        account: &ServiceAccount,
-    ) -> Result<Option<Secret>, Error> {
+    async fn filled(&self, key: &ObjectKey, secret: &Secret, account: &ServiceAccount) -> Result<Option<Secret>, Error> {
         let mut secret = secret.clone();
         let has_token = secret.data.as_ref().is_some_and(|d| d.get("token").is_some_and(|t| !t.0.is_empty()));
         if !has_token {
@@ -168,10 +161,7 @@ mod tests {
     fn a_secret_is_filled_for_its_account_and_goes_with_it() {
         let text = |t: &str| base64::engine::general_purpose::STANDARD.encode(t);
         let secret = |uid: serde_json::Value, data: serde_json::Value| -> Secret {
-            serde_json::from_value(
-                json!({"metadata": {"annotations": {ACCOUNT_NAME: "sa", ACCOUNT_UID: uid}}, "data": data}),
-            )
-            .unwrap()
+            serde_json::from_value(json!({"metadata": {"annotations": {ACCOUNT_NAME: "sa", ACCOUNT_UID: uid}}, "data": data})).unwrap()
         };
         let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "sa", "uid": "u"}})).unwrap();
         let whole = json!({"token": text("t"), "ca.crt": text("CA"), "namespace": text("ns")});

@@ -57,10 +57,7 @@ mod tests {
             (json!([]), Stay::No),
             (json!([{"key": "a", "operator": "Exists"}]), Stay::No),
             (json!([{"operator": "Exists"}]), Stay::Forever),
-            (
-                json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25}, {"key": "b", "operator": "Exists"}]),
-                Stay::Seconds(25),
-            ),
+            (json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25}, {"key": "b", "operator": "Exists"}]), Stay::Seconds(25)),
             (
                 json!([{"key": "a", "operator": "Exists", "tolerationSeconds": 25},
                        {"key": "b", "operator": "Exists", "tolerationSeconds": 5}]),

@@ -6,10 +6,7 @@ use crate::v1::AuthConfig;
 
 impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthConfig")
-            .field("username", &self.username)
-            .field("server_address", &self.server_address)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthConfig").field("username", &self.username).field("server_address", &self.server_address).finish_non_exhaustive()
     }
 }
 

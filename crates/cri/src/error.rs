@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_code_survives_the_way_over_grpc() {
-        for code in [Code::NotFound, Code::AlreadyExists, Code::InvalidArgument, Code::DeadlineExceeded, Code::Unimplemented, Code::Internal] {
+        for code in
+            [Code::NotFound, Code::AlreadyExists, Code::InvalidArgument, Code::DeadlineExceeded, Code::Unimplemented, Code::Internal]
+        {
             let error = Error::from(Status::new(code, "no container abc"));
             assert_eq!(error.code(), code);
             assert_eq!(Status::from(error).message(), "no container abc");

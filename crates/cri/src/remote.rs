@@ -46,7 +46,8 @@ impl Remote {
             async move { connect(&path).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-        let runtime = RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
+        let runtime =
+            RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         let images = ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         Ok(Self { runtime, images })
     }
@@ -125,7 +126,10 @@ impl RuntimeService for Remote {
         Ok(self.runtime.clone().container_status(request(message, Some(0))).await?.into_inner())
     }
 
-    async fn update_container_resources(&self, message: v1::UpdateContainerResourcesRequest) -> Result<v1::UpdateContainerResourcesResponse> {
+    async fn update_container_resources(
+        &self,
+        message: v1::UpdateContainerResourcesRequest,
+    ) -> Result<v1::UpdateContainerResourcesResponse> {
         Ok(self.runtime.clone().update_container_resources(request(message, Some(0))).await?.into_inner())
     }
 
@@ -171,7 +175,10 @@ impl RuntimeService for Remote {
         Ok(self.runtime.clone().list_pod_sandbox_metrics(request(message, Some(0))).await?.into_inner())
     }
 
-    async fn update_pod_sandbox_resources(&self, message: v1::UpdatePodSandboxResourcesRequest) -> Result<v1::UpdatePodSandboxResourcesResponse> {
+    async fn update_pod_sandbox_resources(
+        &self,
+        message: v1::UpdatePodSandboxResourcesRequest,
+    ) -> Result<v1::UpdatePodSandboxResourcesResponse> {
         Ok(self.runtime.clone().update_pod_sandbox_resources(request(message, Some(0))).await?.into_inner())
     }
 

@@ -68,7 +68,10 @@ pub trait RuntimeService: Send + Sync {
     async fn container_status(&self, request: v1::ContainerStatusRequest) -> Result<v1::ContainerStatusResponse>;
 
     /// Changes a container's cgroup limits in place.
-    async fn update_container_resources(&self, request: v1::UpdateContainerResourcesRequest) -> Result<v1::UpdateContainerResourcesResponse>;
+    async fn update_container_resources(
+        &self,
+        request: v1::UpdateContainerResourcesRequest,
+    ) -> Result<v1::UpdateContainerResourcesResponse>;
 
     /// Opens the container's log file anew, after the caller has moved the old one away.
     async fn reopen_container_log(&self, request: v1::ReopenContainerLogRequest) -> Result<v1::ReopenContainerLogResponse>;
@@ -116,7 +119,10 @@ pub trait RuntimeService: Send + Sync {
     }
 
     /// Tells of changed limits of the pod as a whole.
-    async fn update_pod_sandbox_resources(&self, request: v1::UpdatePodSandboxResourcesRequest) -> Result<v1::UpdatePodSandboxResourcesResponse> {
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: v1::UpdatePodSandboxResourcesRequest,
+    ) -> Result<v1::UpdatePodSandboxResourcesResponse> {
         let _ = request;
         Err(unimplemented("UpdatePodSandboxResources"))
     }

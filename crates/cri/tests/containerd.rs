@@ -22,7 +22,10 @@ impl Containerd {
              disable_tcp_service = true\nstream_server_address = \"127.0.0.1\"\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n\
              [plugins.\"io.containerd.internal.v1.opt\"]\npath = {:?}\n",
-            at("root"), at("state"), at("c.sock"), at("opt")
+            at("root"),
+            at("state"),
+            at("c.sock"),
+            at("opt")
         );
         fs::write(folder.path().join("config.toml"), config).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();

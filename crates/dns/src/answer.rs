@@ -75,8 +75,7 @@ fn respond(query: &Query<'_>, zone: &Zone, turn: usize) -> Answered {
                 records.to_vec()
             }
         };
-        let wanted: Vec<&Record> =
-            records.iter().filter(|r| query.kind == RecordType::ANY || r.kind == query.kind).collect();
+        let wanted: Vec<&Record> = records.iter().filter(|r| query.kind == RecordType::ANY || r.kind == query.kind).collect();
         if wanted.is_empty() && step == 0 {
             return Answered::Complete(negative(query, zone, Code::NoError));
         }

@@ -61,12 +61,7 @@ type Planned = (Arc<Service>, Vec<Arc<EndpointSlice>>, Arc<ServiceRecords>);
 
 /// Serves on `listener` until `stop` is ready. Before both caches are filled, names of the cluster get no answer
 /// at all rather than "no such name", which clients would remember.
-pub async fn run(
-    config: Config,
-    listener: Listener,
-    informers: &Informers,
-    stop: impl Future<Output = ()>,
-) -> Result<(), RunError> {
+pub async fn run(config: Config, listener: Listener, informers: &Informers, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let domain = WireName::parse(&config.domain).ok_or_else(|| RunError::Domain(config.domain.clone()))?;
     let zone_config = ZoneConfig { domain, server: Some(config.server), ranges: config.ranges.clone() };
     let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
@@ -114,12 +109,7 @@ async fn read_servers(config: &Config) -> Vec<SocketAddr> {
 }
 
 /// Brings `planned` to the snapshots; only services whose objects are new pointers are planned.
-fn update(
-    planned: &mut BTreeMap<Key, Planned>,
-    services: &[Arc<Service>],
-    slices: &[Arc<EndpointSlice>],
-    domain: &WireName,
-) {
+fn update(planned: &mut BTreeMap<Key, Planned>, services: &[Arc<Service>], slices: &[Arc<EndpointSlice>], domain: &WireName) {
     let mut by_service: BTreeMap<Key, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
     for slice in slices {
         let name = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));

@@ -112,13 +112,8 @@ pub struct Zone {
 
 impl Zone {
     /// A zone of `services`, each with its namespace and name. `serial` should grow from zone to zone.
-    pub fn new(
-        config: ZoneConfig,
-        services: impl IntoIterator<Item = ((String, String), Arc<ServiceRecords>)>,
-        serial: u32,
-    ) -> Self {
-        let name_server =
-            config.domain.child("dns").and_then(|n| n.child("ns")).unwrap_or_else(|| config.domain.clone());
+    pub fn new(config: ZoneConfig, services: impl IntoIterator<Item = ((String, String), Arc<ServiceRecords>)>, serial: u32) -> Self {
+        let name_server = config.domain.child("dns").and_then(|n| n.child("ns")).unwrap_or_else(|| config.domain.clone());
         let host_master = config.domain.child("hostmaster").unwrap_or_else(|| config.domain.clone());
         let mut data = [name_server.as_bytes(), host_master.as_bytes()].concat();
         for number in [serial, REFRESH, RETRY, EXPIRE, TTL] {

@@ -83,7 +83,8 @@ async fn remove_node(data_dir: &Path, layout: &Layout) -> anyhow::Result<()> {
 
 /// Pods of the built-in runtime.
 async fn remove_pods(data_dir: &Path, network: &PodNet, cgroup_root: &str) -> anyhow::Result<()> {
-    let images = runtime::images::LocalImages::new(image::open(data_dir)?, runtime::images::Registries::new(data_dir.join(image::CERTIFICATES)));
+    let images =
+        runtime::images::LocalImages::new(image::open(data_dir)?, runtime::images::Registries::new(data_dir.join(image::CERTIFICATES)));
     let runtime = runtime::Builtin::open(runtime::Config {
         data_dir: data_dir.to_owned(),
         cgroup_root: cgroup_root.to_owned(),

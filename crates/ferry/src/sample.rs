@@ -71,7 +71,10 @@ async fn provide_image(data_dir: &Path) -> anyhow::Result<()> {
         let status = remote.image_status(cri::v1::ImageStatusRequest { image: Some(image), verbose: false }).await;
         let status = status.with_context(|| format!("asking the runtime at {} for {IMAGE}", socket.display()))?;
         if status.image.is_none() {
-            bail!("the runtime at {} does not have {IMAGE}: write it with `ferry sample image FILE`, import it with the runtime's own tool (ctr --namespace k8s.io images import FILE), then try again", socket.display());
+            bail!(
+                "the runtime at {} does not have {IMAGE}: write it with `ferry sample image FILE`, import it with the runtime's own tool (ctr --namespace k8s.io images import FILE), then try again",
+                socket.display()
+            );
         }
         return Ok(());
     }

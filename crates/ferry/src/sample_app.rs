@@ -125,7 +125,10 @@ impl App {
             if response.status() != StatusCode::OK {
                 bail!("it says {}", response.status());
             }
-            let body = Limited::new(response.into_body(), MESSAGES_MAX * MESSAGE_MAX_BYTES * 2).collect().await.map_err(|e| anyhow::anyhow!("{e}"))?;
+            let body = Limited::new(response.into_body(), MESSAGES_MAX * MESSAGE_MAX_BYTES * 2)
+                .collect()
+                .await
+                .map_err(|e| anyhow::anyhow!("{e}"))?;
             Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
         };
         tokio::time::timeout(STORE_TIMEOUT, asking).await.context("it takes too long")?

@@ -75,7 +75,9 @@ impl Tree {
     fn of(&self, controller: &str) -> Option<&Path> {
         match self {
             Self::V2(mount) => Some(mount),
-            Self::V1 { hierarchies, .. } => hierarchies.iter().find(|(_, list)| list.iter().any(|c| c == controller)).map(|(mount, _)| mount.as_path()),
+            Self::V1 { hierarchies, .. } => {
+                hierarchies.iter().find(|(_, list)| list.iter().any(|c| c == controller)).map(|(mount, _)| mount.as_path())
+            }
         }
     }
 
@@ -107,7 +109,11 @@ impl Tree {
             Self::V2(_) => {
                 let weight = 1 + (limits.cpu_shares.clamp(2, 262_144) - 2) * 9999 / 262_142;
                 let limit = |n: i64| if n > 0 { n.to_string() } else { "max".to_owned() };
-                vec![("cpu", "cpu.weight", weight.to_string()), ("cpu", "cpu.max", format!("{} {period}", limit(quota))), ("memory", "memory.max", limit(memory))]
+                vec![
+                    ("cpu", "cpu.weight", weight.to_string()),
+                    ("cpu", "cpu.max", format!("{} {period}", limit(quota))),
+                    ("memory", "memory.max", limit(memory)),
+                ]
             }
             Self::V1 { .. } => {
                 let limit = |n: i64| if n > 0 { n.to_string() } else { "-1".to_owned() };
@@ -199,7 +205,8 @@ mod tests {
 
     #[test]
     fn limits_become_files() {
-        let limits = LinuxContainerResources { cpu_shares: 512, cpu_period: 100_000, cpu_quota: 50_000, ..LinuxContainerResources::default() };
+        let limits =
+            LinuxContainerResources { cpu_shares: 512, cpu_period: 100_000, cpu_quota: 50_000, ..LinuxContainerResources::default() };
         let v2: Vec<String> = Tree::V2("/x".into()).writes(&limits).into_iter().map(|(_, f, v)| format!("{f}={v}")).collect();
         assert_eq!(v2, ["cpu.weight=20", "cpu.max=50000 100000", "memory.max=max"]);
     }

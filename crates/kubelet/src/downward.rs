@@ -107,18 +107,35 @@ mod tests {
 
     #[test]
     fn fields_and_resources() {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"b": "x\"y", "a": "1"}}, "spec": {"containers": [], "nodeName": "n"}})).unwrap();
-        let around = Surroundings { pod_ips: vec!["10.0.0.1".into(), "fd::1".into()], allocatable: BTreeMap::from([("cpu".into(), 2000)]), ..Surroundings::default() };
-        let rows = [("metadata.labels", "a=\"1\"\nb=\"x\\\"y\""), ("metadata.labels['b']", "x\"y"), ("metadata.annotations['no']", ""), ("status.podIPs", "10.0.0.1,fd::1"), ("spec.nodeName", "n")];
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"name": "p", "labels": {"b": "x\"y", "a": "1"}}, "spec": {"containers": [], "nodeName": "n"}}),
+        )
+        .unwrap();
+        let around = Surroundings {
+            pod_ips: vec!["10.0.0.1".into(), "fd::1".into()],
+            allocatable: BTreeMap::from([("cpu".into(), 2000)]),
+            ..Surroundings::default()
+        };
+        let rows = [
+            ("metadata.labels", "a=\"1\"\nb=\"x\\\"y\""),
+            ("metadata.labels['b']", "x\"y"),
+            ("metadata.annotations['no']", ""),
+            ("status.podIPs", "10.0.0.1,fd::1"),
+            ("spec.nodeName", "n"),
+        ];
         for (path, value) in rows {
             assert_eq!(field(path, &pod, &around).unwrap(), value, "{path}");
         }
         assert!(field("spec.containers", &pod, &around).is_err());
-        let c: Container = serde_json::from_value(json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}}})).unwrap();
+        let c: Container =
+            serde_json::from_value(json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}}})).unwrap();
         let ask = |resource: &str, divisor: &str| {
             let s: ResourceFieldSelector = serde_json::from_value(json!({"resource": resource, "divisor": divisor})).unwrap();
             super::resource(&s, &c, &around).unwrap()
         };
-        assert_eq!((ask("requests.cpu", "1m"), ask("requests.cpu", "0"), ask("limits.memory", "1Mi"), ask("limits.cpu", "1")), ("250".into(), "1".into(), "64".into(), "2".into()));
+        assert_eq!(
+            (ask("requests.cpu", "1m"), ask("requests.cpu", "0"), ask("limits.memory", "1Mi"), ask("limits.cpu", "1")),
+            ("250".into(), "1".into(), "64".into(), "2".into())
+        );
     }
 }

@@ -16,7 +16,14 @@ use crate::spec;
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a hook; the error is the text of the container's waiting message.
-pub async fn run(machine: &Machine, pod: &Pod, container: &Container, id: &str, pod_ip: &str, hook: &LifecycleHandler) -> Result<(), String> {
+pub async fn run(
+    machine: &Machine,
+    pod: &Pod,
+    container: &Container,
+    id: &str,
+    pod_ip: &str,
+    hook: &LifecycleHandler,
+) -> Result<(), String> {
     let who = format!("for Container {:?} in Pod {:?} failed - error:", container.name, spec::label(pod));
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();

@@ -113,8 +113,16 @@ mod tests {
 
     #[test]
     fn what_is_noted_reads_back() {
-        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"uid": "u"}, "spec": {"containers": [], "terminationGracePeriodSeconds": 7}})).unwrap();
-        let c = Container { name: "c".into(), image: Some("i".into()), termination_message_path: Some("/dev/termination-log".into()), ..Container::default() };
+        let pod: Pod = serde_json::from_value(
+            serde_json::json!({"metadata": {"uid": "u"}, "spec": {"containers": [], "terminationGracePeriodSeconds": 7}}),
+        )
+        .unwrap();
+        let c = Container {
+            name: "c".into(),
+            image: Some("i".into()),
+            termination_message_path: Some("/dev/termination-log".into()),
+            ..Container::default()
+        };
         let noted = read(&annotations(&pod, &c, 3));
         assert_eq!((noted.restart_count, noted.termination_grace, noted.termination_path.as_str()), (3, Some(7), "/dev/termination-log"));
         assert_eq!(noted.hash, hash(&c));

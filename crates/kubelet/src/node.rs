@@ -159,8 +159,14 @@ async fn ask(machine: &Machine) -> Result<RuntimeState, RuntimeState> {
             state.handlers = status.runtime_handlers;
             let conditions = status.status.map(|s| s.conditions).unwrap_or_default();
             for condition in conditions.iter().filter(|c| !c.status) {
-                let prefix = if condition.r#type == "NetworkReady" { "container runtime network not ready: " } else { "container runtime not ready: " };
-                state.problems.push(format!("{prefix}{}=false reason:{} message:{}", condition.r#type, condition.reason, condition.message));
+                let prefix = if condition.r#type == "NetworkReady" {
+                    "container runtime network not ready: "
+                } else {
+                    "container runtime not ready: "
+                };
+                state
+                    .problems
+                    .push(format!("{prefix}{}=false reason:{} message:{}", condition.r#type, condition.reason, condition.message));
             }
         }
         Err(error) => {
@@ -228,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_short_silence_of_the_runtime_is_passed_over() {
-        let (ready, down) = (RuntimeState { version: "x://1".into(), ..RuntimeState::default() }, RuntimeState { problems: vec!["down".into()], ..RuntimeState::default() });
+        let (ready, down) = (
+            RuntimeState { version: "x://1".into(), ..RuntimeState::default() },
+            RuntimeState { problems: vec!["down".into()], ..RuntimeState::default() },
+        );
         let start = Instant::now();
         let mut heard = Heard::default();
         assert!(!heard.settle(Err(down.clone()), start).ready(), "a runtime that never answered is not ready");
@@ -241,7 +250,8 @@ mod tests {
     #[test]
     fn only_changes_are_written_and_foreign_resources_stay() {
         let node: Node = serde_json::from_value(json!({"status": {"capacity": {"cpu": "2", "example.com/fake": "5"},
-            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}})).unwrap();
+            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}}))
+        .unwrap();
         let same = json!({"capacity": {"cpu": "2"}, "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:10Z"}]});
         assert_eq!(difference(&node, &same, false), None);
         assert!(difference(&node, &same, true).unwrap().get("capacity").is_none());

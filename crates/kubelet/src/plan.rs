@@ -95,7 +95,8 @@ pub fn plan(pod: &Pod, view: &View, verdicts: &dyn Verdicts) -> Plan {
 
 fn with_new_sandbox(pod: &Pod, view: &View, attempt: u32) -> Plan {
     let spec = spec::of(pod);
-    let mut plan = Plan { sandbox: SandboxAction::End, kill: Vec::new(), start_ephemeral: Vec::new(), start_init: Vec::new(), start: Vec::new() };
+    let mut plan =
+        Plan { sandbox: SandboxAction::End, kill: Vec::new(), start_ephemeral: Vec::new(), start_init: Vec::new(), start: Vec::new() };
     let once = spec::restart_policy(spec) == Policy::Never;
     if once && attempt != 0 && !view.containers.is_empty() {
         return plan;

@@ -125,12 +125,29 @@ impl Probes {
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the fields of the task that is made here")]
-    fn start(&mut self, pod: &Arc<Pod>, kind: Kind, container: &Container, id: &str, started_at: i64, purpose: Purpose, probe: &Probe, pod_ip: &str) {
+    fn start(
+        &mut self,
+        pod: &Arc<Pod>,
+        kind: Kind,
+        container: &Container,
+        id: &str,
+        started_at: i64,
+        purpose: Purpose,
+        probe: &Probe,
+        pod_ip: &str,
+    ) {
         let key = (id.to_owned(), purpose);
         if self.tasks.contains_key(&key) {
             return;
         }
-        let target = check::Target { machine: self.machine.clone(), pod: pod.clone(), kind, container: container.clone(), id: id.to_owned(), pod_ip: pod_ip.to_owned() };
+        let target = check::Target {
+            machine: self.machine.clone(),
+            pod: pod.clone(),
+            kind,
+            container: container.clone(),
+            id: id.to_owned(),
+            pod_ip: pod_ip.to_owned(),
+        };
         let task = task::Task { target, purpose, probe: probe.clone(), started_at, results: self.results.clone(), wake: self.wake.clone() };
         self.tasks.insert(key, tokio::spawn(task.run()).abort_handle());
     }

@@ -56,7 +56,8 @@ mod tests {
             assert_eq!(after_exit(&plain, &spec(policy), 1), after_failure, "{policy}");
         }
         let ruled: Container = serde_json::from_value(json!({"name": "c", "restartPolicy": "Never",
-            "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]})).unwrap();
+            "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]}))
+        .unwrap();
         assert!(after_exit(&ruled, &spec("Always"), 42));
         assert!(!after_exit(&ruled, &spec("Always"), 1));
     }

@@ -49,7 +49,10 @@ fn linux(machine: &Machine, pod: &Pod) -> v1::LinuxPodSandboxConfig {
             supplemental_groups: groups.collect(),
             supplemental_groups_policy: security::groups_policy(pod),
             privileged: spec::all(spec::of(pod)).iter().any(|(_, c)| privileged(c)),
-            seccomp: Some(v1::SecurityProfile { profile_type: v1::security_profile::ProfileType::RuntimeDefault as i32, ..v1::SecurityProfile::default() }),
+            seccomp: Some(v1::SecurityProfile {
+                profile_type: v1::security_profile::ProfileType::RuntimeDefault as i32,
+                ..v1::SecurityProfile::default()
+            }),
             ..v1::LinuxSandboxSecurityContext::default()
         }),
         sysctls: context.sysctls.into_iter().flatten().map(|s| (s.name, s.value)).collect::<HashMap<_, _>>(),

@@ -105,11 +105,15 @@ async fn images_are_pulled_or_said_to_be_missing() {
 #[tokio::test]
 async fn configuration_arrives_and_is_updated() {
     let rig = Rig::start();
-    let map = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "ns"}, "data": {"k": value}});
+    let map =
+        |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "ns"}, "data": {"k": value}});
     rig.create("app", json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}],
         "containers": [{"name": "c", "command": ["run", "$(K)-$(NAME)"], "volumeMounts": [{"name": "v", "mountPath": "/v"}],
             "env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}, {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}]}));
-    rig.until("app", "told of the missing map", |_| rig.api.events().iter().any(|e| e.starts_with("FailedMount MountVolume.SetUp failed for volume \"v\" : configmaps \"m\" not found"))).await;
+    rig.until("app", "told of the missing map", |_| {
+        rig.api.events().iter().any(|e| e.starts_with("FailedMount MountVolume.SetUp failed for volume \"v\" : configmaps \"m\" not found"))
+    })
+    .await;
     rig.api.put("/api/v1/namespaces/ns/configmaps/m", map("1"));
     rig.until("app", "ready", ready).await;
     let config = rig.runtime.config_of("c");
@@ -160,7 +164,8 @@ async fn a_changed_image_restarts_the_container() {
 #[tokio::test]
 async fn the_node_registers_and_holds_its_lease() {
     let rig = Rig::start();
-    let ready = |n: &Value| n["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready =
+        |n: &Value| n["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
     rig.until("none", "node ready", |_| rig.api.get("/api/v1/nodes/node-1").is_some_and(|n| ready(&n))).await;
     let node = rig.api.get("/api/v1/nodes/node-1").unwrap();
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "node-1");
@@ -176,7 +181,10 @@ async fn secrets_and_tokens_are_in_memory_and_go_with_the_pod() {
         return;
     }
     let rig = Rig::start();
-    rig.api.put("/api/v1/namespaces/ns/secrets/s", json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns"}, "data": {"k": "aGk="}}));
+    rig.api.put(
+        "/api/v1/namespaces/ns/secrets/s",
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns"}, "data": {"k": "aGk="}}),
+    );
     rig.create("app", json!({"securityContext": {"fsGroup": 1234}, "volumes": [
             {"name": "s", "secret": {"secretName": "s", "defaultMode": 256, "items": [{"key": "k", "path": "d/f"}]}},
             {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}},
@@ -186,7 +194,10 @@ async fn secrets_and_tokens_are_in_memory_and_go_with_the_pod() {
     let config = rig.runtime.config_of("c");
     let at = |path: &str| std::path::PathBuf::from(&config.mounts.iter().find(|m| m.container_path == path).unwrap().host_path);
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
-    assert_eq!((read(at("/s").join("d/f")), read(at("/t").join("token")), read(at("/t").join("name"))), ("hi".into(), "token-1".into(), "app".into()));
+    assert_eq!(
+        (read(at("/s").join("d/f")), read(at("/t").join("token")), read(at("/t").join("name"))),
+        ("hi".into(), "token-1".into(), "app".into())
+    );
     use std::os::unix::fs::MetadataExt as _;
     let meta = std::fs::metadata(at("/s").join("d/f")).unwrap();
     assert_eq!((meta.gid(), meta.mode() & 0o777), (1234, 0o440));
@@ -219,7 +230,10 @@ async fn a_failed_post_start_hook_kills_the_container() {
     let rig = Rig::start();
     rig.runtime.set_exec_exit(3);
     rig.create("app", json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "lifecycle": {"postStart": {"exec": {"command": ["hello"]}}}}]}));
-    rig.until("app", "restarted", |p| container(p)["restartCount"].as_i64() >= Some(1) || container(p)["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    rig.until("app", "restarted", |p| {
+        container(p)["restartCount"].as_i64() >= Some(1) || container(p)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    })
+    .await;
     told(&rig, "FailedPostStartHook PostStartHook failed").await;
 }
 
@@ -244,5 +258,6 @@ async fn ephemeral_containers_join_a_running_pod() {
     let target = rig.runtime.config_of("debug").linux.unwrap().security_context.unwrap().namespace_options.unwrap().target_id;
     assert!(target.starts_with('c'), "{target}");
     rig.runtime.exit("debug", 0);
-    rig.until("app", "done debugging", |p| p["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"].is_object() && ready(p)).await;
+    rig.until("app", "done debugging", |p| p["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"].is_object() && ready(p))
+        .await;
 }

@@ -39,11 +39,7 @@ pub fn go(duration: Duration) -> String {
     }
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
     let millis = duration.subsec_millis();
-    let seconds = if millis == 0 {
-        seconds.to_string()
-    } else {
-        format!("{seconds}.{}", format!("{millis:03}").trim_end_matches('0'))
-    };
+    let seconds = if millis == 0 { seconds.to_string() } else { format!("{seconds}.{}", format!("{millis:03}").trim_end_matches('0')) };
     match (hours, minutes) {
         (0, 0) => format!("{seconds}s"),
         (0, m) => format!("{m}m{seconds}s"),

@@ -60,8 +60,15 @@ pub async fn prepare(machine: &Machine, pod: &Pod, around: &Surroundings) -> Res
     Ok(all)
 }
 
-async fn one(machine: &Machine, pod: &Pod, volume: &Volume, around: &Surroundings, refresh: &mut Option<Duration>) -> Result<Mounted, String> {
-    let dir = |plugin: &str| machine.config.pod_dir(spec::uid(pod)).join("volumes").join(format!("kubernetes.io~{plugin}")).join(&volume.name);
+async fn one(
+    machine: &Machine,
+    pod: &Pod,
+    volume: &Volume,
+    around: &Surroundings,
+    refresh: &mut Option<Duration>,
+) -> Result<Mounted, String> {
+    let dir =
+        |plugin: &str| machine.config.pod_dir(spec::uid(pod)).join("volumes").join(format!("kubernetes.io~{plugin}")).join(&volume.name);
     let fs_group = ownership::fs_group(pod);
     if let Some(source) = &volume.empty_dir {
         let path = dir("empty-dir");

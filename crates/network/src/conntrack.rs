@@ -121,12 +121,7 @@ fn direction(tuple: Attribute<'_>) -> Option<(u8, Direction)> {
         let bytes = ports.nested().get(kind).and_then(|a| a.payload.get(..2)?.try_into().ok());
         bytes.map_or(0, u16::from_be_bytes)
     };
-    let direction = Direction {
-        source: address(1, 3)?,
-        destination: address(2, 4)?,
-        source_port: port(2),
-        destination_port: port(3),
-    };
+    let direction = Direction { source: address(1, 3)?, destination: address(2, 4)?, source_port: port(2), destination_port: port(3) };
     Some((protocol, direction))
 }
 

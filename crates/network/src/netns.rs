@@ -46,8 +46,8 @@ impl Namespace {
                 return Err(Error::io(format!("open network namespace {}", path.display()))(e));
             }
         };
-        let system = rustix::fs::fstatfs(&file)
-            .map_err(|e| Error::io(format!("look at network namespace {}", path.display()))(e.into()))?;
+        let system =
+            rustix::fs::fstatfs(&file).map_err(|e| Error::io(format!("look at network namespace {}", path.display()))(e.into()))?;
         // The type of `f_type` differs between architectures, hence the cast.
         #[allow(clippy::unnecessary_cast, reason = "signed on some targets, unsigned on others")]
         let magic = system.f_type as u64;

@@ -164,11 +164,7 @@ impl Router {
     /// All links of the namespace.
     pub fn links(&mut self) -> Result<Vec<Link>> {
         let mut found = Vec::new();
-        self.socket.query(
-            listing::links_request(),
-            || "list links".into(),
-            |m| found.extend(listing::link(m.payload)),
-        )?;
+        self.socket.query(listing::links_request(), || "list links".into(), |m| found.extend(listing::link(m.payload)))?;
         Ok(found)
     }
 
@@ -203,9 +199,7 @@ impl Request {
     /// The link whose index the request needs.
     fn link(&self) -> Option<&str> {
         match self {
-            Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } | Self::SetNeighbour { link, .. } => {
-                Some(link)
-            }
+            Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } | Self::SetNeighbour { link, .. } => Some(link),
             Self::SetRoute(route) | Self::DeleteRoute(route) => match &route.target {
                 RouteTarget::Link { link, .. } | RouteTarget::Gateway { link, .. } => Some(link),
                 RouteTarget::Unreachable => None,

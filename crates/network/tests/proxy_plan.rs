@@ -156,10 +156,7 @@ fn a_change_is_one_small_transaction() {
                         delete 1 entries from set service-ips; add 1 entries to set no-endpoint-services";
     assert_eq!(recorder.take(), [no_endpoints, "delete chain service/d/a/udp/"]);
     proxy.sync(&[b], &[kept]).unwrap();
-    assert_eq!(
-        recorder.take(),
-        ["delete 1 entries from set cluster-ips; delete 1 entries from set no-endpoint-services"]
-    );
+    assert_eq!(recorder.take(), ["delete 1 entries from set cluster-ips; delete 1 entries from set no-endpoint-services"]);
 }
 
 #[test]
@@ -189,11 +186,7 @@ fn only_flows_to_gone_endpoints_of_udp_services_are_forgotten() {
             destination: destination.parse().unwrap(),
             destination_port,
         };
-        Flow {
-            protocol: 17,
-            original: direction("10.42.0.9", 999, to, port),
-            reply: direction(by, 8080, "10.42.0.9", 999),
-        }
+        Flow { protocol: 17, original: direction("10.42.0.9", 999, to, port), reply: direction(by, 8080, "10.42.0.9", 999) }
     };
     let (good, stale) = (flow("10.43.0.1", 80, "10.42.0.5"), flow("10.43.0.1", 80, "10.42.0.6"));
     let (other_port, untouched) = (flow("10.43.0.1", 81, "10.42.0.6"), flow("192.0.2.9", 80, "192.0.2.9"));

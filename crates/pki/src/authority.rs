@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use stdx::Clock;
 
@@ -182,6 +182,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
 }
 
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    stdx::fs::write_atomic(path, text.as_bytes(), mode)
-        .map_err(|source| Error::File { attempted: "writing", path: path.to_owned(), source })
+    stdx::fs::write_atomic(path, text.as_bytes(), mode).map_err(|source| Error::File {
+        attempted: "writing",
+        path: path.to_owned(),
+        source,
+    })
 }

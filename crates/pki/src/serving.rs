@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::client::ResolvesClientCert;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 use crate::authority::Issued;
@@ -47,8 +47,8 @@ impl ResolvesClientCert for RotatingCertificate {
 
 /// TLS settings of a client that shows `certificate` and trusts servers signed by `server_ca_pem`.
 pub fn client_config(certificate: Arc<RotatingCertificate>, server_ca_pem: &str) -> Result<ClientConfig, Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider())).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(trust_only(server_ca_pem)?).with_client_cert_resolver(certificate))
 }
 

@@ -79,7 +79,8 @@ impl Builtin {
             let layout = layout.clone();
             move || {
                 files::make_folders(&layout)?;
-                let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| files::failed("reading", "/proc/self/mountinfo", &e))?;
+                let mounts =
+                    std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| files::failed("reading", "/proc/self/mountinfo", &e))?;
                 Ok(Cgroups::detect(&mounts)?)
             }
         })

@@ -108,16 +108,16 @@ impl Cgroups {
         let Some(mount) = self.tree.of(&write.controller) else {
             return match write.need {
                 Need::IfPresent => Ok(()),
-                Need::Must => Err(Error::NoController {
-                    controller: write.controller.clone(),
-                    file: write.file.clone(),
-                    value: write.value.clone(),
-                }),
+                Need::Must => {
+                    Err(Error::NoController { controller: write.controller.clone(), file: write.file.clone(), value: write.value.clone() })
+                }
             };
         };
         let path = mount.join(relative).join(&write.file);
         match fs::write(&path, &write.value) {
-            Err(e) if write.need == Need::IfPresent && matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+            Err(e) if write.need == Need::IfPresent && matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                Ok(())
+            }
             // The limit with swap is never below the one without: raised together, the former goes first.
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) && write.file == "memory.limit_in_bytes" => {
                 let with_swap = path.with_file_name("memory.memsw.limit_in_bytes");

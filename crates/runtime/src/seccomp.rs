@@ -42,7 +42,10 @@ pub(crate) enum Test {
     Greater(u64),
     GreaterOrEqual(u64),
     /// `argument & mask == value`.
-    Masked { mask: u64, value: u64 },
+    Masked {
+        mask: u64,
+        value: u64,
+    },
 }
 
 /// If the call is `number` and all conditions hold, `action`. Rules of one call are tried in order.

@@ -133,19 +133,35 @@ pub(crate) struct MountSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum MountSource {
-    Bind { path: PathBuf, access: Access, propagation: Propagation },
+    Bind {
+        path: PathBuf,
+        access: Access,
+        propagation: Propagation,
+    },
     /// Unpacked image layers, lowest first, read-only, from `sub_path` on.
-    Image { layers: Vec<PathBuf>, sub_path: String },
+    Image {
+        layers: Vec<PathBuf>,
+        sub_path: String,
+    },
     Proc,
-    Sysfs { access: Access },
-    Tmpfs { options: String },
+    Sysfs {
+        access: Access,
+    },
+    Tmpfs {
+        options: String,
+    },
     /// /dev with the usual nodes, and `devices`.
     Dev,
     Devpts,
     Mqueue,
     /// cgroup v1: name of the folder → controllers, and the v2 tree if there is one.
-    CgroupV1 { hierarchies: Vec<String>, access: Access },
-    CgroupV2 { access: Access },
+    CgroupV1 {
+        hierarchies: Vec<String>,
+        access: Access,
+    },
+    CgroupV2 {
+        access: Access,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

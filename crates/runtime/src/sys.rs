@@ -233,7 +233,8 @@ pub(crate) fn give_back_memory() {
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
-        let (range, rights, offset) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let (range, rights, offset) =
+            (fields.next().unwrap_or_default(), fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         // Code, and constants at the file's beginning. Other read-only parts hold relocated pointers, which exist only in memory.
         let clean = rights == "r-xp" || (rights == "r--p" && offset.bytes().all(|b| b == b'0'));
         if !clean || !line.ends_with(&*program.to_string_lossy()) || program.as_os_str().is_empty() {

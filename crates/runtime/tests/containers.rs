@@ -5,14 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Without the harness clippy takes it for a program.
 #![allow(unreachable_pub)] // Every module here is private to the test program.
 
-#[path = "containers/node.rs"]
-mod node;
 #[path = "containers/isolation.rs"]
 mod isolation;
 #[path = "containers/lifecycle.rs"]
 mod lifecycle;
 #[path = "containers/measure.rs"]
 mod measure;
+#[path = "containers/node.rs"]
+mod node;
 #[path = "containers/security.rs"]
 mod security;
 #[path = "containers/streams.rs"]

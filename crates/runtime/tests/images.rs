@@ -103,12 +103,7 @@ async fn registry(blobs: HashMap<String, Vec<u8>>, manifest: Vec<u8>) -> (u16, t
     (port, task)
 }
 
-fn answer(
-    request: &Request<hyper::body::Incoming>,
-    blobs: &HashMap<String, Vec<u8>>,
-    manifest: &[u8],
-    port: u16,
-) -> Response<Full<Bytes>> {
+fn answer(request: &Request<hyper::body::Incoming>, blobs: &HashMap<String, Vec<u8>>, manifest: &[u8], port: u16) -> Response<Full<Bytes>> {
     let reply = |code: u16, body: &[u8]| Response::builder().status(code).body(Full::new(Bytes::copy_from_slice(body))).unwrap();
     let authorization = request.headers().get("authorization").and_then(|h| h.to_str().ok()).unwrap_or_default();
     let path = request.uri().path();

@@ -22,8 +22,7 @@ pub async fn bind(client: &Client, pod: &Pod, node: &str) -> Result<(), kube::Er
         "metadata": { "name": pod.name_any(), "namespace": pod.namespace(), "uid": pod.uid() },
         "target": { "apiVersion": "v1", "kind": "Node", "name": node },
     });
-    let answer: Result<Value, _> =
-        api(client, pod).create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await;
+    let answer: Result<Value, _> = api(client, pod).create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await;
     answer.map(|_| ())
 }
 
@@ -40,20 +39,16 @@ pub struct Verdict<'a> {
 /// Writes the verdict into the pod's status, unless it says so already.
 pub async fn report(client: &Client, pod: &Pod, verdict: &Verdict<'_>, now: Timestamp) -> Result<(), kube::Error> {
     let status = pod.status.as_ref();
-    let old =
-        status.and_then(|s| s.conditions.as_deref()).unwrap_or_default().iter().find(|c| c.type_ == "PodScheduled");
+    let old = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default().iter().find(|c| c.type_ == "PodScheduled");
     let same = old.is_some_and(|c| {
-        c.status == "False"
-            && c.reason.as_deref() == Some(verdict.reason)
-            && c.message.as_deref() == Some(verdict.message)
+        c.status == "False" && c.reason.as_deref() == Some(verdict.reason) && c.message.as_deref() == Some(verdict.message)
     });
     let old_nomination = status.and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default();
     let nominated = verdict.nominated.filter(|n| *n != old_nomination);
     if same && nominated.is_none() {
         return Ok(());
     }
-    let since =
-        old.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.clone()).unwrap_or_else(|| whole(now));
+    let since = old.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.clone()).unwrap_or_else(|| whole(now));
     let condition = json!({
         "type": "PodScheduled", "status": "False", "reason": verdict.reason, "message": verdict.message,
         "lastProbeTime": null, "lastTransitionTime": since,
@@ -62,8 +57,7 @@ pub async fn report(client: &Client, pod: &Pod, verdict: &Verdict<'_>, now: Time
     if let (Some(name), Some(status)) = (nominated, patch.get_mut("status").and_then(Value::as_object_mut)) {
         status.insert("nominatedNodeName".to_owned(), if name.is_empty() { Value::Null } else { json!(name) });
     }
-    let written =
-        api(client, pod).patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
+    let written = api(client, pod).patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
     written.map(|_| ())
 }
 

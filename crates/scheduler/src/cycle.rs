@@ -32,13 +32,7 @@ type Filters<'a> = Vec<(&'static str, Box<dyn Filter + 'a>)>;
 
 /// Chooses a node. `nominated` are pods that wait for room made for them and their nodes; `start` is where the search begins,
 /// so that large clusters are searched evenly.
-pub fn schedule(
-    profile: &Profile,
-    cycle: &Cycle<'_>,
-    nominated: &[(String, Arc<PodInfo>)],
-    start: &mut usize,
-    prng: &Prng,
-) -> Outcome {
+pub fn schedule(profile: &Profile, cycle: &Cycle<'_>, nominated: &[(String, Arc<PodInfo>)], start: &mut usize, prng: &Prng) -> Outcome {
     let nodes: Vec<&NodeInfo> = cycle.cache.nodes().collect();
     if nodes.is_empty() {
         return Outcome::NoNodes;

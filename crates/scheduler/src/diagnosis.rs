@@ -55,9 +55,6 @@ mod tests {
             ]),
             plugins: BTreeSet::new(),
         };
-        assert_eq!(
-            d.message(),
-            "0/3 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
-        );
+        assert_eq!(d.message(), "0/3 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), 2 Insufficient cpu.");
     }
 }

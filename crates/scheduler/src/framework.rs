@@ -69,9 +69,7 @@ impl Surroundings {
         let named = term.namespaces.iter().any(|n| n == pod.namespace());
         let labelled = || {
             term.namespace_selector.as_ref().is_some_and(|selector| {
-                self.namespaces
-                    .get(pod.namespace())
-                    .map_or_else(|| selector.selects_all(), |labels| selector.matches(labels))
+                self.namespaces.get(pod.namespace()).map_or_else(|| selector.selects_all(), |labels| selector.matches(labels))
             })
         };
         (named || labelled()) && term.selector.as_ref().is_some_and(|s| pod.is_selected_by(s))

@@ -78,9 +78,7 @@ impl NodeInfo {
     pub fn has_port(&self, wanted: &HostPort) -> bool {
         let all = |ip: &str| ip == "0.0.0.0";
         let taken = |have: &HostPort| {
-            have.port == wanted.port
-                && have.protocol == wanted.protocol
-                && (have.ip == wanted.ip || all(&have.ip) || all(&wanted.ip))
+            have.port == wanted.port && have.protocol == wanted.protocol && (have.ip == wanted.ip || all(&have.ip) || all(&wanted.ip))
         };
         self.pods.values().any(|pod| pod.host_ports.iter().any(taken))
     }

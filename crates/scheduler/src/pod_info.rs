@@ -60,8 +60,7 @@ impl PodInfo {
         let affinity = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
         let near = affinity.and_then(|a| a.pod_affinity.as_ref());
         let away = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
-        let required =
-            |terms: Option<&Vec<PodAffinityTerm>>| terms.into_iter().flatten().map(|t| term(&pod, t, 0)).collect();
+        let required = |terms: Option<&Vec<PodAffinityTerm>>| terms.into_iter().flatten().map(|t| term(&pod, t, 0)).collect();
         let weighted = |terms: Option<&Vec<k8s_openapi::api::core::v1::WeightedPodAffinityTerm>>| {
             terms.into_iter().flatten().map(|t| term(&pod, &t.pod_affinity_term, t.weight.into())).collect()
         };
@@ -71,12 +70,8 @@ impl PodInfo {
             host_ports: host_ports(&pod),
             affinity: required(near.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref())),
             anti_affinity: required(away.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref())),
-            preferred_affinity: weighted(
-                near.and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref()),
-            ),
-            preferred_anti_affinity: weighted(
-                away.and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref()),
-            ),
+            preferred_affinity: weighted(near.and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref())),
+            preferred_anti_affinity: weighted(away.and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref())),
             pod,
         }
     }
@@ -160,18 +155,14 @@ pub(crate) mod tests {
                     let (k, v) = value.split_once(':').unwrap();
                     all["metadata"]["labels"][k] = json!(v);
                 }
-                "port" => container["ports"]
-                    .as_array_mut()
-                    .unwrap()
-                    .push(json!({"containerPort": 1, "hostPort": value.parse::<i32>().unwrap()})),
+                "port" => {
+                    container["ports"].as_array_mut().unwrap().push(json!({"containerPort": 1, "hostPort": value.parse::<i32>().unwrap()}))
+                }
                 "node" => all["spec"]["nodeName"] = json!(value),
                 "priority" => all["spec"]["priority"] = json!(value.parse::<i32>().unwrap()),
                 "namespace" => all["metadata"]["namespace"] = json!(value),
                 "toleration" => {
-                    all["spec"]["tolerations"]
-                        .as_array_mut()
-                        .unwrap()
-                        .push(json!({"key": value, "operator": "Exists"}));
+                    all["spec"]["tolerations"].as_array_mut().unwrap().push(json!({"key": value, "operator": "Exists"}));
                 }
                 resource => container["resources"]["requests"][resource] = json!(value),
             }

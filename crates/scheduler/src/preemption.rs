@@ -30,13 +30,7 @@ pub enum Outcome {
 }
 
 /// Looks for the node where making room hurts least. The cache is changed for trying, and is as before at the end.
-pub fn find(
-    profile: &Profile,
-    cache: &mut Cache,
-    surroundings: &Surroundings,
-    pod: &PodInfo,
-    refused: &Diagnosis,
-) -> Outcome {
+pub fn find(profile: &Profile, cache: &mut Cache, surroundings: &Surroundings, pod: &PodInfo, refused: &Diagnosis) -> Outcome {
     if let Some(reason) = ineligible(cache, pod) {
         return Outcome::Useless(reason.to_owned());
     }
@@ -140,9 +134,7 @@ mod tests {
         there.iter().for_each(|text| cache.set_pod(Arc::new(pod(text, json!(null)))));
         let (pod, surroundings, profile) = (pod(text, spec), Surroundings::default(), default_profile());
         let cycle = Cycle { pod: &pod, cache: &cache, surroundings: &surroundings };
-        let crate::cycle::Outcome::Unfit(d) = schedule(&profile, &cycle, &[], &mut 0, &Prng::seeded(1)) else {
-            panic!("it fits")
-        };
+        let crate::cycle::Outcome::Unfit(d) = schedule(&profile, &cycle, &[], &mut 0, &Prng::seeded(1)) else { panic!("it fits") };
         let before: Vec<usize> = cache.nodes().map(|n| n.pods.len()).collect();
         let outcome = find(&profile, &mut cache, &surroundings, &pod, &d);
         assert_eq!(cache.nodes().map(|n| n.pods.len()).collect::<Vec<_>>(), before, "the cache is as before");

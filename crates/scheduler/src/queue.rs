@@ -73,14 +73,7 @@ impl Queue {
         let gated = is_gated(&pod.pod);
         let Some(entry) = self.entries.get_mut(&uid) else {
             self.next_order += 1;
-            let entry = Entry {
-                pod,
-                order: self.next_order,
-                attempts: 0,
-                not_before: None,
-                failure: None,
-                waiting: Waiting::Gated,
-            };
+            let entry = Entry { pod, order: self.next_order, attempts: 0, not_before: None, failure: None, waiting: Waiting::Gated };
             self.entries.insert(uid.clone(), entry);
             if !gated {
                 self.activate(&uid);
@@ -121,8 +114,7 @@ impl Queue {
 
     /// With nothing else to do, a pod whose chances have changed need not wait out its backoff. After an error it must.
     fn early(&self) -> Option<String> {
-        let may =
-            |uid: &String| self.entries.get(uid).is_some_and(|e| matches!(e.failure, Some(Failure::Unschedulable(_))));
+        let may = |uid: &String| self.entries.get(uid).is_some_and(|e| matches!(e.failure, Some(Failure::Unschedulable(_))));
         self.backoff.iter().map(|(_, uid)| uid).find(|uid| may(uid)).cloned()
     }
 

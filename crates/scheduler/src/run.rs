@@ -129,8 +129,7 @@ impl Scheduler {
 
     /// One cycle, under the cache's lock, so that no change comes between looking and assuming.
     fn decide(&self, pod: &Arc<PodInfo>) -> Decision {
-        let spreads_by_default =
-            pod.pod.spec.as_ref().is_some_and(|s| s.topology_spread_constraints.iter().flatten().next().is_none());
+        let spreads_by_default = pod.pod.spec.as_ref().is_some_and(|s| s.topology_spread_constraints.iter().flatten().next().is_none());
         let selector = spreads_by_default.then(|| watches::default_selector(self, &pod.pod)).flatten();
         let mut guard = self.state();
         let state = &mut *guard;
@@ -208,13 +207,7 @@ impl Scheduler {
         self.happened(Event::PodGone);
     }
 
-    async fn report(
-        &self,
-        pod: &PodInfo,
-        reason: &'static str,
-        message: &str,
-        room: Option<(String, Vec<Arc<PodInfo>>)>,
-    ) {
+    async fn report(&self, pod: &PodInfo, reason: &'static str, message: &str, room: Option<(String, Vec<Arc<PodInfo>>)>) {
         self.events.event(pod.pod.as_ref(), EventType::Warning, "FailedScheduling", message);
         let now = Timestamp::try_from(self.clock.now()).unwrap_or_default();
         let nominated = room.as_ref().map(|(node, _)| node.as_str());

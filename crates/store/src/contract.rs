@@ -146,7 +146,11 @@ pub enum Error {
     TooLarge { key: String, bytes: usize, limit: usize },
     /// The store could not be opened or reached.
     #[error("{attempted}: {source}")]
-    Io { attempted: String, #[source] source: Arc<std::io::Error> },
+    Io {
+        attempted: String,
+        #[source]
+        source: Arc<std::io::Error>,
+    },
 }
 
 /// A consistent, durable, revisioned map.

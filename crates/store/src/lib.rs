@@ -7,5 +7,7 @@
 mod contract;
 mod embedded;
 
-pub use contract::{Entry, Error, Event, EventKind, Expect, Op, Outcome, Range, RangeResult, Revision, Store, WatchBatch, WatchStream, Write};
+pub use contract::{
+    Entry, Error, Event, EventKind, Expect, Op, Outcome, Range, RangeResult, Revision, Store, WatchBatch, WatchStream, Write,
+};
 pub use embedded::{Embedded, KEY_LIMIT, Options, RESTORE_REVISION_BUMP, Stats, restore_snapshot};

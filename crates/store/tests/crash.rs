@@ -149,7 +149,11 @@ fn kill_nine_under_load_loses_nothing() {
         let heard = run_and_kill(dir.path(), round, &random);
         let store = Embedded::open(dir.path(), options()).unwrap_or_else(|e| panic!("seed {seed}, round {round}: {e}"));
         let revision = runtime.block_on(store.revision()).unwrap();
-        assert!(revision >= newest && revision.0 >= heard.revision, "seed {seed}, round {round}: {revision:?} < {newest:?} or {}", heard.revision);
+        assert!(
+            revision >= newest && revision.0 >= heard.revision,
+            "seed {seed}, round {round}: {revision:?} < {newest:?} or {}",
+            heard.revision
+        );
         let range = Range { prefix: "".into(), after: None, limit: 0, at: None };
         let entries = runtime.block_on(store.range(range)).unwrap().entries;
         assert!(entries.iter().all(|e| e.created <= e.modified && e.modified <= revision));
@@ -162,10 +166,16 @@ fn kill_nine_under_load_loses_nothing() {
             let exact = replay(&before, writer, first..next);
             // The write under way when the process died may have happened.
             let and_one = replay(&exact, writer, next..=next);
-            assert!(own == exact || own == and_one, "seed {seed}, round {round}, writer {writer}: not the state after {next} or the one before");
+            assert!(
+                own == exact || own == and_one,
+                "seed {seed}, round {round}, writer {writer}: not the state after {next} or the one before"
+            );
         }
         (before, newest) = (found, revision);
     }
-    assert!(rounds < 10 || acknowledged > rounds * 10, "only {acknowledged} writes in {rounds} rounds: the load is too small to mean anything");
+    assert!(
+        rounds < 10 || acknowledged > rounds * 10,
+        "only {acknowledged} writes in {rounds} rounds: the load is too small to mean anything"
+    );
     println!("{rounds} rounds, {acknowledged} acknowledged writes, newest revision {}", newest.0);
 }

@@ -82,7 +82,11 @@ mod tests {
     #[test]
     fn the_best_shared_protocol_is_chosen() {
         let ws = ["v5.channel.k8s.io", "v4.channel.k8s.io", ""];
-        let offer = [("upgrade", "websocket"), ("connection", "keep-alive, Upgrade"), ("sec-websocket-protocol", "v4.channel.k8s.io, v5.channel.k8s.io")];
+        let offer = [
+            ("upgrade", "websocket"),
+            ("connection", "keep-alive, Upgrade"),
+            ("sec-websocket-protocol", "v4.channel.k8s.io, v5.channel.k8s.io"),
+        ];
         assert_eq!(negotiate(&asking(&offer), &ws, &[]).unwrap(), Upgrade::WebSocket("v5.channel.k8s.io"));
         let spdy = [("upgrade", "SPDY/3.1"), ("connection", "Upgrade"), ("x-stream-protocol-version", "v9.channel.k8s.io")];
         let error = negotiate(&asking(&spdy), &ws, &["v4.channel.k8s.io"]).unwrap_err();

@@ -99,12 +99,7 @@ async fn pair_up(session: Session, mut streams: mpsc::Receiver<Stream>, sender: 
         let is_data = |s: &Stream| s.header("streamtype") == Some("data");
         let (data, errors) = if is_data(&stream) { (stream, other) } else { (other, stream) };
         let Some(port) = data.header("port").and_then(|p| p.parse().ok()) else { continue };
-        let connection = Connection {
-            port,
-            reader: Box::pin(data.reader),
-            writer: Box::pin(data.writer),
-            errors: Box::pin(errors.writer),
-        };
+        let connection = Connection { port, reader: Box::pin(data.reader), writer: Box::pin(data.writer), errors: Box::pin(errors.writer) };
         if sender.send(connection).await.is_err() {
             break;
         }

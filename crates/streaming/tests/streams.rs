@@ -147,11 +147,7 @@ async fn a_port_over_spdy_and_its_refusal() {
     }
 }
 
-async fn websocket(
-    address: std::net::SocketAddr,
-    path: &str,
-    protocol: &str,
-) -> tokio_tungstenite::WebSocketStream<TcpStream> {
+async fn websocket(address: std::net::SocketAddr, path: &str, protocol: &str) -> tokio_tungstenite::WebSocketStream<TcpStream> {
     let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
     let io = TcpStream::connect(address).await.unwrap();

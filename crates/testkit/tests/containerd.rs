@@ -76,7 +76,9 @@ fn volumes_host_ports_streams_and_restarts_work() {
     let cluster = on_containerd();
     cluster.apply(&busy_pod());
     cluster.wait_for(&["pod", "busy"], "{.status.containerStatuses[?(@.name=='web')].ready}", "true");
-    let answer = eventually("the host port", || cluster.http_get(Place::Outside, &format!("http://{NODE_IP}:8090/copy")).map_err(|e| format!("{e:#}")));
+    let answer = eventually("the host port", || {
+        cluster.http_get(Place::Outside, &format!("http://{NODE_IP}:8090/copy")).map_err(|e| format!("{e:#}"))
+    });
     assert_eq!(answer.text(), "hello");
 
     let inside = |args: &[&str]| cluster.kubectl_with(&[&["exec", "-i", "busy", "-c", "web", "--"], args].concat(), "typed");
@@ -126,7 +128,8 @@ fn what_needs_the_built_in_runtime_says_so_and_reset_takes_all_away() {
     cluster.wait_for(&["pod", "busy"], "{.status.containerStatuses[?(@.name=='web')].ready}", "true");
 
     cluster.node.stop_server();
-    let other = cluster.ferry(&["server", "--data-dir", &data, "--node-ip", &NODE_IP.to_string(), "--node-name", cluster.node.name()]).failed();
+    let other =
+        cluster.ferry(&["server", "--data-dir", &data, "--node-ip", &NODE_IP.to_string(), "--node-name", cluster.node.name()]).failed();
     assert!(other.contains("holds pods of another runtime"), "{other}");
     cluster.ferry(&["reset", "--yes", "--data-dir", &data]).ok();
     assert_eq!(cluster.containerd_containers(), Vec::<String>::new());

@@ -177,7 +177,11 @@ impl<'a> Cursor<'a> {
         if at(self) == Some(b'-') {
             self.pos += 1;
         }
-        if at(self) == Some(b'0') { self.pos += 1 } else { digits(self)? }
+        if at(self) == Some(b'0') {
+            self.pos += 1
+        } else {
+            digits(self)?
+        }
         if at(self) == Some(b'.') {
             self.pos += 1;
             digits(self)?;

@@ -342,11 +342,9 @@ impl<'a> Decoder<'a> {
         }
         let fields: Vec<&str> = self.path.iter().filter_map(|s| if let Step::Field(f) = s { Some(*f) } else { None }).collect();
         self.fail(match owner {
-            Some(ty) => format!(
-                "json: cannot unmarshal {found} into Go struct field {}.{} of type {wanted}",
-                ty.short_name(),
-                fields.join(".")
-            ),
+            Some(ty) => {
+                format!("json: cannot unmarshal {found} into Go struct field {}.{} of type {wanted}", ty.short_name(), fields.join("."))
+            }
             None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
         });
     }

@@ -42,7 +42,8 @@ fn yaml_typos_are_told_as_upstream_does() {
     assert_eq!(
         decode(text, Encoding::Yaml, FieldValidation::Strict),
         Err("Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: yaml: unmarshal errors:\n  \
-             line 8: key \"replicas\" already set in map, unknown field \"spec.unknownField\"".to_owned())
+             line 8: key \"replicas\" already set in map, unknown field \"spec.unknownField\""
+            .to_owned())
     );
     assert_eq!(decode(text, Encoding::Yaml, FieldValidation::Ignore).map(|d| d.object["spec"]["replicas"].clone()), Ok(json!(2)));
     assert_eq!(
@@ -54,16 +55,40 @@ fn yaml_typos_are_told_as_upstream_does() {
 #[test]
 fn wrong_types_get_gos_sentence() {
     for (body, want) in [
-        (r#"{"spec":{"replicas":"three"}}"#, "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (r#"{"spec":{"replicas":1.5}}"#, "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (r#"{"spec":{"replicas":3000000000}}"#, "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        (
+            r#"{"spec":{"replicas":"three"}}"#,
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            r#"{"spec":{"replicas":1.5}}"#,
+            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            r#"{"spec":{"replicas":3000000000}}"#,
+            "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
         (r#"{"spec":[]}"#, "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"),
         (r#"{"metadata":{"name":1}}"#, "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"),
-        (r#"{"metadata":{"labels":{"a":true}}}"#, "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"),
-        (r#"{"spec":{"template":{"spec":{"containers":[{"image":{}}]}}}}"#, "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers.image of type string"),
-        (r#"{"spec":{"template":{"spec":{"containers":{}}}}}"#, "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
-        (r#"{"metadata":{"creationTimestamp":"yesterday"}}"#, "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\""),
-        (r#"{"spec":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}}}}"#, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        (
+            r#"{"metadata":{"labels":{"a":true}}}"#,
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
+        (
+            r#"{"spec":{"template":{"spec":{"containers":[{"image":{}}]}}}}"#,
+            "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers.image of type string",
+        ),
+        (
+            r#"{"spec":{"template":{"spec":{"containers":{}}}}}"#,
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":"yesterday"}}"#,
+            "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+        ),
+        (
+            r#"{"spec":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}}}}"#,
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
     ] {
         let want = format!("Deployment in version \"v1\" cannot be handled as a Deployment: {want}");
         assert_eq!(decode(body, Encoding::Json, FieldValidation::Strict).map(|d| d.object), Err(want), "{body}");
@@ -74,8 +99,14 @@ fn wrong_types_get_gos_sentence() {
 fn unreadable_bodies_get_gos_sentence() {
     for (body, want) in [
         ("", "couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"),
-        ("{\"a\":1,}", "couldn't get version/kind; json parse error: invalid character '}' looking for beginning of object key string ({\"a\":1,})"),
-        ("{\"kind\":1}", "couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\":1})"),
+        (
+            "{\"a\":1,}",
+            "couldn't get version/kind; json parse error: invalid character '}' looking for beginning of object key string ({\"a\":1,})",
+        ),
+        (
+            "{\"kind\":1}",
+            "couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\":1})",
+        ),
         ("{\"apiVersion\":\"a/b/c\"}", "unexpected GroupVersion string: a/b/c ({\"apiVersion\":\"a/b/c\"})"),
     ] {
         let want = format!("the object provided is unrecognized (must be of type Deployment): {want}");
@@ -88,33 +119,55 @@ fn unreadable_bodies_get_gos_sentence() {
 #[test]
 fn other_kinds_and_versions_are_refused() {
     for (body, want) in [
-        (r#"{"kind":"Foo","apiVersion":"apps/v1"}"#, "Foo in version \"v1\" cannot be handled as a Deployment: no kind \"Foo\" is registered for version \"apps/v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""),
-        (r#"{"kind":"Pod","apiVersion":"v1"}"#, "Pod in version \"v1\" cannot be handled as a Deployment: converting (v1.Pod) to (apps.Deployment): unknown conversion"),
+        (
+            r#"{"kind":"Foo","apiVersion":"apps/v1"}"#,
+            "Foo in version \"v1\" cannot be handled as a Deployment: no kind \"Foo\" is registered for version \"apps/v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+        (
+            r#"{"kind":"Pod","apiVersion":"v1"}"#,
+            "Pod in version \"v1\" cannot be handled as a Deployment: converting (v1.Pod) to (apps.Deployment): unknown conversion",
+        ),
     ] {
         assert_eq!(decode(body, Encoding::Json, FieldValidation::Warn).map(|d| d.object), Err(want.to_owned()));
     }
     let gvk = Gvk::new("events.k8s.io", "v1", "Event");
-    let e = decode_body(br#"{"kind":"Event","apiVersion":"v1"}"#, Encoding::Json, &gvk, builtin().by_gvk("events.k8s.io", "v1", "Event"), FieldValidation::Warn);
-    assert_eq!(e.map_err(|e| e.message), Err("the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)".to_owned()));
+    let e = decode_body(
+        br#"{"kind":"Event","apiVersion":"v1"}"#,
+        Encoding::Json,
+        &gvk,
+        builtin().by_gvk("events.k8s.io", "v1", "Event"),
+        FieldValidation::Warn,
+    );
+    assert_eq!(
+        e.map_err(|e| e.message),
+        Err("the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)".to_owned())
+    );
 }
 
 #[test]
 fn objects_come_out_as_upstream_would_write_them() {
-    let got = pod(r#"{"metadata":{"name":"a","labels":{},"annotations":null,"creationTimestamp":"2024-05-06T09:08:09.5+02:00","generation":0},
+    let got =
+        pod(r#"{"metadata":{"name":"a","labels":{},"annotations":null,"creationTimestamp":"2024-05-06T09:08:09.5+02:00","generation":0},
         "spec":{"containers":[{"name":"c","image":"","command":[],"resources":{"limits":{"cpu":0.5,"memory":"1024Mi"}},
             "livenessProbe":{"httpGet":{"port":"http","path":""},"periodSeconds":0},"securityContext":{}}],
             "terminationGracePeriodSeconds":0,"hostNetwork":false,"nodeName":""}}"#);
-    assert_eq!(got.map(|d| d.object), Ok(json!({
-        "metadata": {"name": "a", "creationTimestamp": "2024-05-06T07:08:09Z"},
-        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
-            "livenessProbe": {"httpGet": {"port": "http"}}, "securityContext": {}}], "terminationGracePeriodSeconds": 0},
-        "status": {},
-    })));
+    assert_eq!(
+        got.map(|d| d.object),
+        Ok(json!({
+            "metadata": {"name": "a", "creationTimestamp": "2024-05-06T07:08:09Z"},
+            "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
+                "livenessProbe": {"httpGet": {"port": "http"}}, "securityContext": {}}], "terminationGracePeriodSeconds": 0},
+            "status": {},
+        }))
+    );
 }
 
 #[test]
 fn kept_fields_of_zero_value_are_written() {
-    assert_eq!(pod(r#"{"metadata":{},"spec":{}}"#).map(|d| d.object), Ok(json!({"metadata": {}, "spec": {"containers": null}, "status": {}})));
+    assert_eq!(
+        pod(r#"{"metadata":{},"spec":{}}"#).map(|d| d.object),
+        Ok(json!({"metadata": {}, "spec": {"containers": null}, "status": {}}))
+    );
     let mut built = json!({"spec": {"containers": [{"name": "a", "args": []}], "nodeName": ""}, "status": null});
     normalize(&mut built, builtin().by_gvk("", "v1", "Pod").expect("Pod"));
     assert_eq!(built, json!({"metadata": {}, "spec": {"containers": [{"name": "a", "resources": {}}]}, "status": {}}));
@@ -130,8 +183,11 @@ fn free_json_is_kept() {
     let schema = r#"{"spec":{"versions":[{"schema":{"openAPIV3Schema":{"type":"object","additionalProperties":true,"minimum":1.0,
         "items":{"type":"string","wrong":1},"properties":{"x":{"default":null,"enum":[null,"a"]}}}}}]}}"#;
     let got = decode_json(schema.as_bytes(), crd, FieldValidation::Strict).expect("valid").object;
-    assert_eq!(got["spec"]["versions"][0]["schema"]["openAPIV3Schema"], json!({"type": "object", "additionalProperties": true, "minimum": 1,
-        "items": {"type": "string"}, "properties": {"x": {"enum": [null, "a"]}}}));
+    assert_eq!(
+        got["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+        json!({"type": "object", "additionalProperties": true, "minimum": 1,
+        "items": {"type": "string"}, "properties": {"x": {"enum": [null, "a"]}}})
+    );
 }
 
 proptest! {

@@ -75,7 +75,8 @@ pub(super) fn custom_resource_definition(o: &mut Object) {
     if let Some(service) = tree::descend(spec, &["conversion", "webhook", "clientConfig", "service"]) {
         tree::set_absent(service, "port", SERVICE_PORT);
     }
-    let stored = tree::each(spec, "versions").find(|v| v.get("storage") == Some(&Value::Bool(true))).map(|v| tree::text(v, "name").to_owned());
+    let stored =
+        tree::each(spec, "versions").find(|v| v.get("storage") == Some(&Value::Bool(true))).map(|v| tree::text(v, "name").to_owned());
     if let (Some(name), Some(status)) = (stored, tree::grow(o, "status")) {
         tree::set_empty(status, "storedVersions", json!([name]));
     }

@@ -165,7 +165,9 @@ fn scalar(name: &str, dialect: Dialect) -> Option<Value> {
         ("Quantity", Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
         ("IntOrString", Dialect::V2) => json!({"type": "string", "format": "int-or-string"}),
         ("IntOrString", Dialect::V3) => json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
-        ("JSON" | "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray", _) if package == EXTENSIONS => json!({}),
+        ("JSON" | "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray", _) if package == EXTENSIONS => {
+            json!({})
+        }
         _ => return None,
     })
 }

@@ -168,8 +168,7 @@ fn response(v: &Value) -> &'static Shape {
     if v.get("$ref").is_some() { &REFERENCE } else { &RESPONSE }
 }
 static RESPONSE: Shape = Shape::Inside(1, &RESPONSE_BODY);
-static RESPONSE_BODY: Shape =
-    Shape::Record(&Record::new(&[("description", 1, Shape::Text), ("schema", 2, Shape::Inside(1, &SCHEMA))], 5));
+static RESPONSE_BODY: Shape = Shape::Record(&Record::new(&[("description", 1, Shape::Text), ("schema", 2, Shape::Inside(1, &SCHEMA))], 5));
 // Parameters and responses alike have references in field 2.
 static REFERENCE: Shape = Shape::Inside(2, &REFERENCE_BODY);
 static REFERENCE_BODY: Shape =
@@ -322,8 +321,7 @@ mod tests {
         let path = entry_of(one(&bytes, 8), 2, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}");
         let patch = one(path, 8);
         assert_eq!(one(patch, 5), b"patchAppsV1NamespacedDeployment");
-        let queries: Vec<&[u8]> =
-            all(patch, 8).into_iter().map(|p| one(one(one(one(p, 1), 2), 3), 4)).filter(|n| !n.is_empty()).collect();
+        let queries: Vec<&[u8]> = all(patch, 8).into_iter().map(|p| one(one(one(one(p, 1), 2), 3), 4)).filter(|n| !n.is_empty()).collect();
         assert!(queries.contains(&b"fieldValidation".as_slice()), "{queries:?}");
         assert!(!one(entry_of(one(patch, 9), 1, "200"), 1).is_empty());
     }

@@ -33,8 +33,12 @@ const DELETE: [(&str, &str); 5] = [
     ("propagationPolicy", TEXT),
 ];
 const JSON_TYPES: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const PATCH_TYPES: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+const PATCH_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 /// One operation before it is written down.
 struct Operation<'a> {
@@ -95,7 +99,15 @@ impl<'a> Site<'a> {
         format!("{verb}{group}{scope}{kind}")
     }
 
-    fn operation<'o>(&self, verb: &'o str, action: &'o str, id: &str, parameters: Vec<(&'o str, &'o str)>, body: Option<&'o str>, answer: &'o str) -> Operation<'o>
+    fn operation<'o>(
+        &self,
+        verb: &'o str,
+        action: &'o str,
+        id: &str,
+        parameters: Vec<(&'o str, &'o str)>,
+        body: Option<&'o str>,
+        answer: &'o str,
+    ) -> Operation<'o>
     where
         'a: 'o,
     {
@@ -117,7 +129,14 @@ impl<'a> Site<'a> {
         if self.r.has_verb("deletecollection") {
             let mut parameters = DELETE.to_vec();
             parameters.extend(LIST.iter().filter(|(p, _)| !matches!(*p, "watch" | "allowWatchBookmarks")));
-            out.push(self.operation("delete", "deletecollection", &self.scoped_id("deleteCollection"), parameters, Some(DELETE_OPTIONS), STATUS));
+            out.push(self.operation(
+                "delete",
+                "deletecollection",
+                &self.scoped_id("deleteCollection"),
+                parameters,
+                Some(DELETE_OPTIONS),
+                STATUS,
+            ));
         }
         out
     }
@@ -149,34 +168,50 @@ impl<'a> Site<'a> {
         let ty = builtin().by_gvk(&s.group, &s.version, &s.kind);
         let same = (&s.group, &s.version, &s.kind) == (&self.r.group, &self.r.version, &self.r.kind);
         let name = if same { parent } else { ty.map_or(parent, |t| t.name.as_ref()) };
-        let suffix = s.name.split('/').map(|w| w.get(..1).unwrap_or_default().to_uppercase() + w.get(1..).unwrap_or_default()).collect::<String>();
+        let suffix =
+            s.name.split('/').map(|w| w.get(..1).unwrap_or_default().to_uppercase() + w.get(1..).unwrap_or_default()).collect::<String>();
         let kind = (s.group.as_str(), s.version.as_str(), s.kind.as_str());
         let id = |verb: &str| format!("{}{suffix}", self.scoped_id(verb));
         // The options of a connection are query parameters.
         let connect = ty.filter(|t| t.short_name().ends_with("Options"));
-        let options: Vec<(&str, &str)> = connect.iter().flat_map(|t| &t.fields).filter_map(|f| {
-            let word = match f.shape() {
-                Shape::Bool => FLAG,
-                Shape::Int32 | Shape::Int64 => NUMBER,
-                _ => TEXT,
-            };
-            (!matches!(f.name.as_ref(), "kind" | "apiVersion")).then_some((f.name.as_ref(), word))
-        }).collect();
-        s.verbs.iter().filter_map(|verb| {
-            let (http, action, parameters, body) = match verb.as_str() {
-                "get" => ("get", "get", Vec::new(), None),
-                "create" => ("post", "post", WRITE.to_vec(), Some(name)),
-                "update" => ("put", "put", WRITE.to_vec(), Some(name)),
-                "patch" => ("patch", "patch", patch_parameters(), Some(PATCH)),
-                "delete" => ("delete", "delete", DELETE.to_vec(), None),
-                _ => return None,
-            };
-            Some(if connect.is_some() {
-                Operation { verb: http, action: "connect", id: id(&format!("connect{}", http_word(http))), parameters: options.clone(), body: None, answer: None, kind }
-            } else {
-                Operation { verb: http, action, id: id(id_verb(http)), parameters, body, answer: Some(name), kind }
+        let options: Vec<(&str, &str)> = connect
+            .iter()
+            .flat_map(|t| &t.fields)
+            .filter_map(|f| {
+                let word = match f.shape() {
+                    Shape::Bool => FLAG,
+                    Shape::Int32 | Shape::Int64 => NUMBER,
+                    _ => TEXT,
+                };
+                (!matches!(f.name.as_ref(), "kind" | "apiVersion")).then_some((f.name.as_ref(), word))
             })
-        }).collect()
+            .collect();
+        s.verbs
+            .iter()
+            .filter_map(|verb| {
+                let (http, action, parameters, body) = match verb.as_str() {
+                    "get" => ("get", "get", Vec::new(), None),
+                    "create" => ("post", "post", WRITE.to_vec(), Some(name)),
+                    "update" => ("put", "put", WRITE.to_vec(), Some(name)),
+                    "patch" => ("patch", "patch", patch_parameters(), Some(PATCH)),
+                    "delete" => ("delete", "delete", DELETE.to_vec(), None),
+                    _ => return None,
+                };
+                Some(if connect.is_some() {
+                    Operation {
+                        verb: http,
+                        action: "connect",
+                        id: id(&format!("connect{}", http_word(http))),
+                        parameters: options.clone(),
+                        body: None,
+                        answer: None,
+                        kind,
+                    }
+                } else {
+                    Operation { verb: http, action, id: id(id_verb(http)), parameters, body, answer: Some(name), kind }
+                })
+            })
+            .collect()
     }
 
     fn path_item(&self, path: &str, operations: Vec<Operation<'_>>) -> Value {
@@ -217,7 +252,10 @@ impl<'a> Site<'a> {
                 if let Some(body) = o.body {
                     put("requestBody", json!({"content": content(&self.dialect.reference(body), types)}));
                 }
-                put("responses", json!({"200": {"description": "OK", "content": content(&schema, &JSON_TYPES)}, "401": {"description": "Unauthorized"}}));
+                put(
+                    "responses",
+                    json!({"200": {"description": "OK", "content": content(&schema, &JSON_TYPES)}, "401": {"description": "Unauthorized"}}),
+                );
             }
             Dialect::V2 => {
                 if let Some(body) = o.body {

@@ -52,13 +52,22 @@ fn kubectl_finds_what_it_looks_for() {
     let schemas = &document["components"]["schemas"];
     let spec = &schemas["io.k8s.api.core.v1.PodSpec"];
     assert_eq!(spec["required"], json!(["containers"]));
-    assert_eq!(spec["properties"]["containers"], json!({
-        "type": "array", "items": {"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"},
-        "x-kubernetes-list-map-keys": ["name"], "x-kubernetes-list-type": "map",
-        "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge",
-    }));
-    assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"], json!([{"group": "apps", "kind": "Deployment", "version": "v1"}]));
-    assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"], json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}], "default": {}}));
+    assert_eq!(
+        spec["properties"]["containers"],
+        json!({
+            "type": "array", "items": {"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"},
+            "x-kubernetes-list-map-keys": ["name"], "x-kubernetes-list-type": "map",
+            "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge",
+        })
+    );
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "kind": "Deployment", "version": "v1"}])
+    );
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"],
+        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}], "default": {}})
+    );
     let core = v3_document("", "v1", &served(), "v1.36.2").expect("served");
     let exec = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["post"];
     assert_eq!(exec["x-kubernetes-action"], "connect");
@@ -75,16 +84,26 @@ fn hashes_change_with_what_is_served() {
 
 #[test]
 fn custom_resources_bring_their_schema() {
-    let r = ResourceDescriptor { group: "example.com".into(), version: "v1".into(), kind: "Foo".into(), plural: "foos".into(), verbs: vec!["list".into(), "patch".into()], ..Default::default() };
+    let r = ResourceDescriptor {
+        group: "example.com".into(),
+        version: "v1".into(),
+        kind: "Foo".into(),
+        plural: "foos".into(),
+        verbs: vec!["list".into(), "patch".into()],
+        ..Default::default()
+    };
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object"}}});
     let served = [Served { resource: &r, schema: Some(&schema) }];
     let document = v2_document(&served, "v1.36.2");
-    assert_eq!(document["definitions"]["com.example.v1.Foo"], json!({
-        "type": "object",
-        "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "spec": {"type": "object"},
-            "metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}},
-        "x-kubernetes-group-version-kind": [{"group": "example.com", "version": "v1", "kind": "Foo"}],
-    }));
+    assert_eq!(
+        document["definitions"]["com.example.v1.Foo"],
+        json!({
+            "type": "object",
+            "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "spec": {"type": "object"},
+                "metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}},
+            "x-kubernetes-group-version-kind": [{"group": "example.com", "version": "v1", "kind": "Foo"}],
+        })
+    );
     let mut bad = Vec::new();
     references(&document, &document, &mut bad);
     assert!(bad.is_empty(), "{bad:?}");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::wire::{Reader, WireValue};
 use super::{MAGIC, ProtoError};
 use crate::codec::moment::Moment;
-use crate::codec::{MAX_DEPTH, decode_json, finish, store, zero, FieldValidation};
+use crate::codec::{FieldValidation, MAX_DEPTH, decode_json, finish, store, zero};
 use crate::quantity::Quantity;
 use crate::schema::{Field, Shape, Type, WireSource, builtin};
 

@@ -27,7 +27,8 @@ fn a_namespace_is_written_as_go_writes_it() {
 
 #[test]
 fn options_of_any_group_and_unknown_tags_are_read() {
-    let options = json!({"apiVersion": "example.com/v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Foreground"});
+    let options =
+        json!({"apiVersion": "example.com/v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Foreground"});
     let bytes = encode(&options, &gvk("example.com", "v1", "DeleteOptions")).expect("encodes");
     assert_eq!(decode(&bytes).map(|(_, o)| o), Ok(options));
     // A field 100 of three wire types before the name.
@@ -78,7 +79,13 @@ fn made(shape: &Shape, seed: &mut u64, depth: usize) -> Value {
         Shape::Time => json!(Moment { seconds: n * 100, nanos: 0 }.to_seconds_text()),
         Shape::MicroTime => json!(Moment { seconds: n * 100, nanos: 1000 }.to_micros_text()),
         Shape::Quantity => json!(format!("{n}m").parse::<Quantity>().expect("valid").to_string()),
-        Shape::IntOrString => if n % 2 == 0 { json!(n) } else { json!("x") },
+        Shape::IntOrString => {
+            if n % 2 == 0 {
+                json!(n)
+            } else {
+                json!("x")
+            }
+        }
         Shape::RawExtension | Shape::FieldsV1 | Shape::Json => json!({"any": [n, null, 1.5]}),
         Shape::SchemaOrArray => json!([{"type": "string"}]),
         Shape::SchemaOrBool => json!(n % 2 == 0),

@@ -78,8 +78,7 @@ impl Builtin {
             }
         }
         let types: Vec<Type> = (0..raw.len()).map(|i| assemble(&raw, i)).collect();
-        let mut by_gvk: Vec<(Gvk, u16)> =
-            (0u16..).zip(&types).flat_map(|(i, t)| t.gvks.iter().cloned().map(move |g| (g, i))).collect();
+        let mut by_gvk: Vec<(Gvk, u16)> = (0u16..).zip(&types).flat_map(|(i, t)| t.gvks.iter().cloned().map(move |g| (g, i))).collect();
         by_gvk.sort();
         Self { types, by_gvk }
     }
@@ -153,8 +152,7 @@ impl RawField {
         }
         let node = if any { Node::with_facts(shape, facts) } else { Node::plain(shape) };
         let has = |flag: char| flags.contains(flag);
-        let field =
-            Field { name: name.into(), node, required: has('r'), always: has('a'), ptr: has('p'), proto_only: has('o') };
+        let field = Field { name: name.into(), node, required: has('r'), always: has('a'), ptr: has('p'), proto_only: has('o') };
         Some(Self { field, tag, proto_name, inline: has('i'), wrapped: has('w') })
     }
 }
@@ -255,9 +253,13 @@ mod tests {
         let b = builtin();
         assert_eq!(b.types().len(), 830);
         assert!(b.types().windows(2).all(|w| w[0].name < w[1].name));
-        let unresolved: Vec<_> = b.types().iter().flat_map(|t| t.fields.iter().map(move |f| (t, f)))
+        let unresolved: Vec<_> = b
+            .types()
+            .iter()
+            .flat_map(|t| t.fields.iter().map(move |f| (t, f)))
             .filter(|(t, f)| matches!(f.shape(), Shape::Any) && !t.name.ends_with("TableRow"))
-            .map(|(t, f)| format!("{}.{}", t.name, f.name)).collect();
+            .map(|(t, f)| format!("{}.{}", t.name, f.name))
+            .collect();
         assert!(unresolved.is_empty(), "{unresolved:?}");
     }
 

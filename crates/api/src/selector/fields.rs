@@ -158,7 +158,9 @@ fn unescape(text: &str) -> Result<String, String> {
 pub fn value<'o>(object: &'o Value, label: &str) -> Cow<'o, str> {
     let text = |path: &str| lookup(object, path);
     match label {
-        "source" => first([text("source.component"), text("deprecatedSource.component"), text("reportingComponent"), text("reportingController")]),
+        "source" => {
+            first([text("source.component"), text("deprecatedSource.component"), text("reportingComponent"), text("reportingController")])
+        }
         "reportingComponent" => first([text("reportingComponent"), text("reportingController"), Cow::Borrowed(""), Cow::Borrowed("")]),
         "spec.unschedulable" | "spec.hostNetwork" => or(text(label), "false"),
         "status.replicas" => or(text(label), "0"),

@@ -7,8 +7,17 @@ use crate::resources::by_plural;
 #[test]
 fn texts_are_read_and_printed_in_order() {
     for (text, want) in [
-        ("", ""), ("a=b", "a=b"), (" z==1 , a!=2", "a!=2,z==1"), ("x in (c, a,b)", "x in (a,b,c)"), ("x notin (a)", "x notin (a)"),
-        ("!x,y", "!x,y"), ("x>1,y<2", "x>1,y<2"), ("a=", "a="), ("a in (,)", "a in ()"), ("in in (in)", "in in (in)"), ("a.b/c", "a.b/c"),
+        ("", ""),
+        ("a=b", "a=b"),
+        (" z==1 , a!=2", "a!=2,z==1"),
+        ("x in (c, a,b)", "x in (a,b,c)"),
+        ("x notin (a)", "x notin (a)"),
+        ("!x,y", "!x,y"),
+        ("x>1,y<2", "x>1,y<2"),
+        ("a=", "a="),
+        ("a in (,)", "a in ()"),
+        ("in in (in)", "in in (in)"),
+        ("a.b/c", "a.b/c"),
     ] {
         assert_eq!(LabelSelector::parse(text).map(|s| s.to_string()), Ok(want.to_owned()), "{text}");
     }
@@ -25,7 +34,10 @@ fn bad_texts_are_refused_in_kubernetes_words() {
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be an integer"),
         ("/x=a", "unable to parse requirement: <nil>: Invalid value: \"/x\": prefix part must be non-empty"),
-        ("a=b@c", "unable to parse requirement: values[0][a]: Invalid value: \"b@c\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"),
+        (
+            "a=b@c",
+            "unable to parse requirement: values[0][a]: Invalid value: \"b@c\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+        ),
     ] {
         assert_eq!(LabelSelector::parse(text).map(|s| s.to_string()), Err(want.to_owned()), "{text}");
     }
@@ -34,8 +46,20 @@ fn bad_texts_are_refused_in_kubernetes_words() {
 #[test]
 fn labels_match() {
     let o = json!({"metadata": {"labels": {"app": "web", "n": "5"}}});
-    for (text, want) in [("app=web", true), ("app!=web", false), ("x!=y", true), ("app in (db,web)", true), ("x notin (a)", true), ("x in (a)", false),
-        ("app", true), ("!app", false), ("n>4", true), ("n<5", false), ("app>1", false), ("", true)] {
+    for (text, want) in [
+        ("app=web", true),
+        ("app!=web", false),
+        ("x!=y", true),
+        ("app in (db,web)", true),
+        ("x notin (a)", true),
+        ("x in (a)", false),
+        ("app", true),
+        ("!app", false),
+        ("n>4", true),
+        ("n<5", false),
+        ("app>1", false),
+        ("", true),
+    ] {
         assert_eq!(LabelSelector::parse(text).map(|s| s.matches_object(&o)), Ok(want), "{text}");
     }
     let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "n", "operator": "Exists"}]});
@@ -50,7 +74,12 @@ fn labels_match() {
 fn fields_match() {
     let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n,1"}, "status": {"phase": "Running"}});
     let pods = by_plural("", "v1", "pods").expect("pods");
-    for (text, want) in [("metadata.name=a", true), ("spec.host=n\\,1,status.phase!=Failed", true), ("spec.hostNetwork==false", true), ("spec.nodeName!=n\\,1", false)] {
+    for (text, want) in [
+        ("metadata.name=a", true),
+        ("spec.host=n\\,1,status.phase!=Failed", true),
+        ("spec.hostNetwork==false", true),
+        ("spec.nodeName!=n\\,1", false),
+    ] {
         let selector = FieldSelector::parse(text).and_then(|s| s.for_resource(pods));
         assert_eq!(selector.map(|s| s.matches_object(&pod)), Ok(want), "{text}");
     }

@@ -90,8 +90,15 @@ fn job_spec_with_selector(spec: &At<'_, '_>, errs: &mut ErrorList) {
 }
 
 fn job_spec(spec: &At<'_, '_>, errs: &mut ErrorList) {
-    let fields =
-        ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"];
+    let fields = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ];
     number::counters(spec, &fields, errs);
     let (per_index, max_failed) = (spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"));
     if max_failed.is_set() && !per_index.is_set() {
@@ -163,7 +170,9 @@ fn indexed_limits(spec: &At<'_, '_>, errs: &mut ErrorList) {
         if !failed.is_set() {
             failed.required(errs, &format!("must be specified when completions is above {MAX_INDEXED}"));
         }
-        let why = format!("must be less than or equal to {MAX_HIGH} when completions are above {MAX_INDEXED} and used with backoff limit per index");
+        let why = format!(
+            "must be less than or equal to {MAX_HIGH} when completions are above {MAX_INDEXED} and used with backoff limit per index"
+        );
         for at in [&parallelism, &failed].iter().filter(|at| over(at, MAX_HIGH)) {
             at.invalid(errs, &why);
         }
@@ -291,7 +300,10 @@ pub(super) fn job_update(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorLis
     let completions = spec.get("completions");
     if spec.get("completionMode").str() != "Indexed" {
         completions.immutable(&before.get("completions"), errs);
-    } else if completions.is_set() && completions.int() != before.get("completions").int() && completions.int() != spec.get("parallelism").int() {
+    } else if completions.is_set()
+        && completions.int() != before.get("completions").int()
+        && completions.int() != spec.get("parallelism").int()
+    {
         completions.invalid(errs, "can only be modified in tandem with spec.parallelism");
     }
     spec.get("selector").immutable(&before.get("selector"), errs);
@@ -332,7 +344,8 @@ fn movable_template(new: &At<'_, '_>, old: &At<'_, '_>) -> Value {
 pub(super) fn job_status(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
     let (status, before) = (new.get("status"), old.get("status"));
     number::counters(&status, &["active", "succeeded", "failed", "ready", "terminating"], errs);
-    let is = |s: &At<'_, '_>, kind: &str| s.get("conditions").items().any(|c| c.get("type").str() == kind && c.get("status").str() == "True");
+    let is =
+        |s: &At<'_, '_>, kind: &str| s.get("conditions").items().any(|c| c.get("type").str() == kind && c.get("status").str() == "True");
     let conditions = status.get("conditions").path();
     for (a, b, why) in [
         ("Complete", "Failed", "cannot set Complete=True and Failed=true conditions"),
@@ -447,7 +460,10 @@ fn cron(text: &str) -> Result<(), String> {
     const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
     let bounds: [(u32, u32, &[&str]); 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, MONTHS), (0, 6, DAYS)];
-    fields.iter().zip(bounds).try_for_each(|(field, (low, high, names))| field.split(',').try_for_each(|part| cron_part(part, low, high, names)))
+    fields
+        .iter()
+        .zip(bounds)
+        .try_for_each(|(field, (low, high, names))| field.split(',').try_for_each(|part| cron_part(part, low, high, names)))
 }
 
 fn cron_part(part: &str, low: u32, high: u32, names: &[&str]) -> Result<(), String> {
@@ -515,7 +531,8 @@ mod tests {
 
     #[test]
     fn bad_jobs_are_refused() {
-        let labels = json!({"controller-uid": "u", "job-name": "j", "batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j"});
+        let labels =
+            json!({"controller-uid": "u", "job-name": "j", "batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j"});
         let job = |changes: &[(&str, Value)]| {
             let mut o = json!({"metadata": {"name": "j", "namespace": "default", "uid": "u"}, "spec": {
                 "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
@@ -529,10 +546,19 @@ mod tests {
         };
         for (changes, want) in [
             (vec![], vec![]),
-            (vec![("/spec/template/spec/restartPolicy", json!("Always"))], vec!["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""]),
+            (
+                vec![("/spec/template/spec/restartPolicy", json!("Always"))],
+                vec!["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
+            ),
             (vec![("/spec/selector", Value::Null)], vec!["spec.selector: Required value"]),
-            (vec![("/spec/completionMode", json!("Indexed")), ("/spec/parallelism", json!(1))], vec!["spec.completions: Required value: when completion mode is Indexed"]),
-            (vec![("/spec/backoffLimitPerIndex", json!(1))], vec!["spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"]),
+            (
+                vec![("/spec/completionMode", json!("Indexed")), ("/spec/parallelism", json!(1))],
+                vec!["spec.completions: Required value: when completion mode is Indexed"],
+            ),
+            (
+                vec![("/spec/backoffLimitPerIndex", json!(1))],
+                vec!["spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"],
+            ),
             (vec![("/spec/parallelism", json!(-1))], vec!["spec.parallelism: Invalid value: -1: must be greater than or equal to 0"]),
         ] {
             assert_eq!(shown(&create("batch", "v1", "Job", &job(&changes))), want, "{changes:?}");
@@ -542,7 +568,10 @@ mod tests {
         crate::defaults::apply(("batch", "v1", "CronJob"), &mut cron);
         assert_eq!(
             shown(&create("batch", "v1", "CronJob", &cron)),
-            ["spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x]".to_owned(), format!("metadata.name: Invalid value: \"{}\": must be no more than 52 characters", "c".repeat(53))]
+            [
+                "spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x]".to_owned(),
+                format!("metadata.name: Invalid value: \"{}\": must be no more than 52 characters", "c".repeat(53))
+            ]
         );
     }
 }

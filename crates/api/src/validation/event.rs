@@ -52,7 +52,9 @@ pub(super) fn events(o: &At<'_, '_>, errs: &mut ErrorList) {
     if !matches!(kind.str(), "Normal" | "Warning") {
         kind.invalid_shown(errs, "", &format!("has invalid value: {}", kind.str()));
     }
-    for (field, shown) in [("deprecatedFirstTimestamp", "firstTimestamp"), ("deprecatedLastTimestamp", "lastTimestamp"), ("deprecatedCount", "count")] {
+    for (field, shown) in
+        [("deprecatedFirstTimestamp", "firstTimestamp"), ("deprecatedLastTimestamp", "lastTimestamp"), ("deprecatedCount", "count")]
+    {
         if !o.get(field).is_empty() {
             errs.push(Error::invalid(&Path::new(shown), "", "needs to be unset"));
         }

@@ -88,7 +88,9 @@ pub(super) fn subdomain_with_underscore(s: &str) -> Vec<String> {
     }
     let fits = |label: &str| {
         let rest = label.strip_prefix('_').unwrap_or(label).as_bytes();
-        rest.first().is_some_and(|c| lower(*c)) && rest.last().is_some_and(|c| lower(*c)) && rest.iter().all(|c| lower(*c) || matches!(c, b'-' | b'_'))
+        rest.first().is_some_and(|c| lower(*c))
+            && rest.last().is_some_and(|c| lower(*c))
+            && rest.iter().all(|c| lower(*c) || matches!(c, b'-' | b'_'))
     };
     if !s.split('.').all(fits) {
         const MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', \

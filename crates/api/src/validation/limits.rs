@@ -84,8 +84,7 @@ fn limit_names(item: &At<'_, '_>, errs: &mut ErrorList) {
 fn limit_order(item: &At<'_, '_>, errs: &mut ErrorList) {
     let fields: &[&'static str] =
         if item.get("type").str() == "Pod" { &["min", "max"] } else { &["min", "defaultRequest", "default", "max"] };
-    let names: BTreeSet<&str> =
-        fields.iter().flat_map(|f| item.get(f).entries().map(|(name, _)| name).collect::<Vec<_>>()).collect();
+    let names: BTreeSet<&str> = fields.iter().flat_map(|f| item.get(f).entries().map(|(name, _)| name).collect::<Vec<_>>()).collect();
     for name in names {
         let value = |field: &'static str| -> Option<crate::quantity::Quantity> {
             let map = item.get(field);
@@ -163,8 +162,16 @@ fn scope_fits(scope: &str, resource: &str) -> bool {
         "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
         "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => matches!(
             resource,
-            "pods" | "cpu" | "memory" | "ephemeral-storage" | "requests.cpu" | "requests.memory" | "requests.ephemeral-storage" | "limits.cpu"
-                | "limits.memory" | "limits.ephemeral-storage"
+            "pods"
+                | "cpu"
+                | "memory"
+                | "ephemeral-storage"
+                | "requests.cpu"
+                | "requests.memory"
+                | "requests.ephemeral-storage"
+                | "limits.cpu"
+                | "limits.memory"
+                | "limits.ephemeral-storage"
         ),
         _ => true,
     }

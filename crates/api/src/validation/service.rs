@@ -30,7 +30,9 @@ pub(super) fn update(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
     if both("LoadBalancer") && class.value() != before.get("loadBalancerClass").value() {
         class.invalid(errs, FIXED);
     }
-    if needs_health_check(&spec) && needs_health_check(&before) && spec.get("healthCheckNodePort").value() != before.get("healthCheckNodePort").value()
+    if needs_health_check(&spec)
+        && needs_health_check(&before)
+        && spec.get("healthCheckNodePort").value() != before.get("healthCheckNodePort").value()
     {
         spec.get("healthCheckNodePort").forbidden(errs, "field is immutable");
     }
@@ -399,16 +401,48 @@ mod tests {
             (json!({"ports": [{"port": 80}]}), vec![]),
             (json!({"clusterIP": "None", "clusterIPs": ["None"]}), vec![]),
             (json!({}), vec!["spec.ports: Required value"]),
-            (json!({"ports": [{"port": 0}]}), vec!["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive", "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive"]),
+            (
+                json!({"ports": [{"port": 0}]}),
+                vec![
+                    "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                    "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+                ],
+            ),
             (json!({"ports": [{"port": 80}, {"port": 81, "name": "b"}]}), vec!["spec.ports[0].name: Required value"]),
-            (json!({"ports": [{"port": 80, "nodePort": 30000}]}), vec!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]),
-            (json!({"type": "X", "ports": [{"port": 80}]}), vec!["spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\""]),
+            (
+                json!({"ports": [{"port": 80, "nodePort": 30000}]}),
+                vec!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
+            ),
+            (
+                json!({"type": "X", "ports": [{"port": 80}]}),
+                vec![
+                    "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+                ],
+            ),
             (json!({"type": "ExternalName"}), vec!["spec.externalName: Required value"]),
-            (json!({"clusterIP": "x", "clusterIPs": ["x"], "ports": [{"port": 80}]}), vec!["spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]),
-            (json!({"ports": [{"port": 80}], "externalIPs": ["127.0.0.1"]}), vec!["spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"]),
-            (json!({"ports": [{"port": 80}], "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}}), vec!["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400"]),
-            (json!({"ports": [{"port": 80}], "externalTrafficPolicy": "Local"}), vec!["spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"]),
-            (json!({"ports": [{"port": 80}], "loadBalancerSourceRanges": ["1.2.3.4/33"]}), vec!["spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'", "spec.LoadBalancerSourceRanges[0]: Invalid value: \"1.2.3.4/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]),
+            (
+                json!({"clusterIP": "x", "clusterIPs": ["x"], "ports": [{"port": 80}]}),
+                vec!["spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"],
+            ),
+            (
+                json!({"ports": [{"port": 80}], "externalIPs": ["127.0.0.1"]}),
+                vec!["spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"],
+            ),
+            (
+                json!({"ports": [{"port": 80}], "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}}),
+                vec!["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400"],
+            ),
+            (
+                json!({"ports": [{"port": 80}], "externalTrafficPolicy": "Local"}),
+                vec!["spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"],
+            ),
+            (
+                json!({"ports": [{"port": 80}], "loadBalancerSourceRanges": ["1.2.3.4/33"]}),
+                vec![
+                    "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+                    "spec.LoadBalancerSourceRanges[0]: Invalid value: \"1.2.3.4/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+                ],
+            ),
         ] {
             assert_eq!(shown(&create("", "v1", "Service", &service(spec.clone()))), want, "{spec}");
         }

@@ -110,7 +110,10 @@ fn volume_source(spec: &At<'_, '_>, errs: &mut ErrorList) {
     }
     let path = spec.get("hostPath");
     if path.get("path").str() == "/" && spec.get("persistentVolumeReclaimPolicy").str() == "Recycle" {
-        errs.push(Error::forbidden(&spec.path().child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"));
+        errs.push(Error::forbidden(
+            &spec.path().child("persistentVolumeReclaimPolicy"),
+            "may not be 'recycle' for a hostPath mount of '/'",
+        ));
     }
 }
 

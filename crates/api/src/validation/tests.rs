@@ -92,75 +92,155 @@ fn the_other_kinds() {
     let meta = |namespaced: bool| if namespaced { json!({"name": "o", "namespace": "default"}) } else { json!({"name": "o"}) };
     type Case = ((&'static str, &'static str), bool, Value, Vec<&'static str>);
     let cases: Vec<Case> = vec![
-        (("", "ConfigMap"), true, json!({"data": {"a": "b", "c/d": ""}, "binaryData": {"a": ""}}), vec![
-            "data[c/d]: Invalid value: \"c/d\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+        (
+            ("", "ConfigMap"),
+            true,
+            json!({"data": {"a": "b", "c/d": ""}, "binaryData": {"a": ""}}),
+            vec![
+                "data[c/d]: Invalid value: \"c/d\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
              'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-            "data[a]: Invalid value: \"a\": duplicate of key present in binaryData",
-        ]),
+                "data[a]: Invalid value: \"a\": duplicate of key present in binaryData",
+            ],
+        ),
         (("", "Secret"), true, json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}), vec!["data[tls.key]: Required value"]),
-        (("", "Secret"), true, json!({"type": "kubernetes.io/service-account-token"}), vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"]),
-        (("", "LimitRange"), true, json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}]}}), vec![
-            "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1",
-        ]),
-        (("", "ResourceQuota"), true, json!({"spec": {"hard": {"pods": "1.5", "apples": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}}), vec![
-            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource type or fully qualified",
-            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quota",
-            "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
-            "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes",
-        ]),
-        (("", "PersistentVolumeClaim"), true, json!({"spec": {"accessModes": ["Sometimes"], "resources": {"requests": {"storage": "0"}}}}), vec![
-            "spec.accessModes: Unsupported value: \"Sometimes\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
-            "spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
-        ]),
-        (("", "Endpoints"), true, json!({"subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 0, "protocol": "TCP"}]}]}), vec![
-            "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
-            "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
-        ]),
-        (("", "Event"), true, json!({"involvedObject": {"namespace": "other"}}), vec![
-            "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace",
-        ]),
-        (("discovery.k8s.io", "EndpointSlice"), true, json!({"addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}]}), vec![
-            "endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 address",
-            "endpoints[0].addresses[0]: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
-        ]),
-        (("rbac.authorization.k8s.io", "Role"), true, json!({"rules": [{"verbs": [], "resources": ["pods"], "apiGroups": [""]}]}), vec![
-            "rules[0].verbs: Required value: verbs must contain at least one value",
-        ]),
-        (("rbac.authorization.k8s.io", "ClusterRoleBinding"), false, json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
-            "subjects": [{"kind": "ServiceAccount", "name": "s"}]}), vec![
-            "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"",
-            "subjects[0].namespace: Required value",
-        ]),
-        (("networking.k8s.io", "Ingress"), true, json!({"spec": {"rules": [{"http": {"paths": [{"path": "a", "pathType": "Prefix", "backend": {}}]}}]}}), vec![
-            "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
-            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
-        ]),
-        (("networking.k8s.io", "NetworkPolicy"), true, json!({"spec": {"podSelector": {}, "ingress": [{"from": [{}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}}), vec![
-            "spec.ingress[0].from[0]: Required value: must specify a peer",
-            "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
-        ]),
-        (("storage.k8s.io", "StorageClass"), false, json!({"volumeBindingMode": "Later"}), vec![
-            "provisioner: Required value",
-            "volumeBindingMode: Unsupported value: \"Later\": supported values: \"Immediate\", \"WaitForFirstConsumer\"",
-        ]),
-        (("policy", "PodDisruptionBudget"), true, json!({"spec": {"minAvailable": "150%"}}), vec![
-            "spec.minAvailable: Invalid value: \"150%\": must not be greater than 100%",
-        ]),
-        (("autoscaling", "HorizontalPodAutoscaler"), true, json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": ""}}}), vec![
-            "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`",
-            "spec.scaleTargetRef.name: Required value",
-        ]),
-        (("scheduling.k8s.io", "PriorityClass"), false, json!({"value": 1_000_000_001}), vec![
-            "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
-        ]),
-        (("coordination.k8s.io", "Lease"), true, json!({"spec": {"leaseDurationSeconds": 0}}), vec![
-            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
-        ]),
-        (("", "Node"), false, json!({"spec": {"taints": [{"key": "a", "effect": "Never"}], "podCIDRs": ["10.0.0.1/24"]}}), vec![
-            "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"",
-            "spec.podCIDRs[0]: Invalid value: \"10.0.0.1/24\": must not have bits set beyond the prefix length",
-        ]),
-        (("certificates.k8s.io", "CertificateSigningRequest"), false, json!({"spec": {"request": "", "signerName": "a", "usages": ["fun"], "expirationSeconds": 5}}), vec![]),
+        (
+            ("", "Secret"),
+            true,
+            json!({"type": "kubernetes.io/service-account-token"}),
+            vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+        ),
+        (
+            ("", "LimitRange"),
+            true,
+            json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}]}}),
+            vec!["spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"],
+        ),
+        (
+            ("", "ResourceQuota"),
+            true,
+            json!({"spec": {"hard": {"pods": "1.5", "apples": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}}),
+            vec![
+                "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource type or fully qualified",
+                "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quota",
+                "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
+                "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes",
+            ],
+        ),
+        (
+            ("", "PersistentVolumeClaim"),
+            true,
+            json!({"spec": {"accessModes": ["Sometimes"], "resources": {"requests": {"storage": "0"}}}}),
+            vec![
+                "spec.accessModes: Unsupported value: \"Sometimes\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+                "spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
+            ],
+        ),
+        (
+            ("", "Endpoints"),
+            true,
+            json!({"subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 0, "protocol": "TCP"}]}]}),
+            vec![
+                "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+                "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        (
+            ("", "Event"),
+            true,
+            json!({"involvedObject": {"namespace": "other"}}),
+            vec!["involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"],
+        ),
+        (
+            ("discovery.k8s.io", "EndpointSlice"),
+            true,
+            json!({"addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}]}),
+            vec![
+                "endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 address",
+                "endpoints[0].addresses[0]: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ],
+        ),
+        (
+            ("rbac.authorization.k8s.io", "Role"),
+            true,
+            json!({"rules": [{"verbs": [], "resources": ["pods"], "apiGroups": [""]}]}),
+            vec!["rules[0].verbs: Required value: verbs must contain at least one value"],
+        ),
+        (
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+            false,
+            json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+            "subjects": [{"kind": "ServiceAccount", "name": "s"}]}),
+            vec!["roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"", "subjects[0].namespace: Required value"],
+        ),
+        (
+            ("networking.k8s.io", "Ingress"),
+            true,
+            json!({"spec": {"rules": [{"http": {"paths": [{"path": "a", "pathType": "Prefix", "backend": {}}]}}]}}),
+            vec![
+                "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
+                "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
+            ],
+        ),
+        (
+            ("networking.k8s.io", "NetworkPolicy"),
+            true,
+            json!({"spec": {"podSelector": {}, "ingress": [{"from": [{}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}}),
+            vec![
+                "spec.ingress[0].from[0]: Required value: must specify a peer",
+                "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
+            ],
+        ),
+        (
+            ("storage.k8s.io", "StorageClass"),
+            false,
+            json!({"volumeBindingMode": "Later"}),
+            vec![
+                "provisioner: Required value",
+                "volumeBindingMode: Unsupported value: \"Later\": supported values: \"Immediate\", \"WaitForFirstConsumer\"",
+            ],
+        ),
+        (
+            ("policy", "PodDisruptionBudget"),
+            true,
+            json!({"spec": {"minAvailable": "150%"}}),
+            vec!["spec.minAvailable: Invalid value: \"150%\": must not be greater than 100%"],
+        ),
+        (
+            ("autoscaling", "HorizontalPodAutoscaler"),
+            true,
+            json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": ""}}}),
+            vec![
+                "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`",
+                "spec.scaleTargetRef.name: Required value",
+            ],
+        ),
+        (
+            ("scheduling.k8s.io", "PriorityClass"),
+            false,
+            json!({"value": 1_000_000_001}),
+            vec!["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
+        ),
+        (
+            ("coordination.k8s.io", "Lease"),
+            true,
+            json!({"spec": {"leaseDurationSeconds": 0}}),
+            vec!["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"],
+        ),
+        (
+            ("", "Node"),
+            false,
+            json!({"spec": {"taints": [{"key": "a", "effect": "Never"}], "podCIDRs": ["10.0.0.1/24"]}}),
+            vec![
+                "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"",
+                "spec.podCIDRs[0]: Invalid value: \"10.0.0.1/24\": must not have bits set beyond the prefix length",
+            ],
+        ),
+        (
+            ("certificates.k8s.io", "CertificateSigningRequest"),
+            false,
+            json!({"spec": {"request": "", "signerName": "a", "usages": ["fun"], "expirationSeconds": 5}}),
+            vec![],
+        ),
     ];
     for ((group, kind), namespaced, mut object, want) in cases {
         object["metadata"] = meta(namespaced);
@@ -175,7 +255,11 @@ fn the_other_kinds() {
 
 #[test]
 fn frozen_config_maps_stay() {
-    let map = |data: &str| json!({"metadata": {"name": "c", "namespace": "n", "resourceVersion": "1"}, "immutable": true, "data": {"a": data}});
+    let map =
+        |data: &str| json!({"metadata": {"name": "c", "namespace": "n", "resourceVersion": "1"}, "immutable": true, "data": {"a": data}});
     assert_eq!(shown(&update("", "v1", "ConfigMap", &map("x"), &map("x"))), [""; 0]);
-    assert_eq!(shown(&update("", "v1", "ConfigMap", &map("y"), &map("x"))), ["data: Forbidden: field is immutable when `immutable` is set"]);
+    assert_eq!(
+        shown(&update("", "v1", "ConfigMap", &map("y"), &map("x"))),
+        ["data: Forbidden: field is immutable when `immutable` is set"]
+    );
 }

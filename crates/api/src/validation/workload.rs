@@ -216,8 +216,15 @@ fn with_claim_volumes(spec: &Value) -> Value {
 }
 
 pub(super) fn stateful_set_update(new: &At<'_, '_>, old: &At<'_, '_>, errs: &mut ErrorList) {
-    const CHANGEABLE: &[&str] =
-        &["replicas", "template", "updateStrategy", "minReadySeconds", "ordinals", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy"];
+    const CHANGEABLE: &[&str] = &[
+        "replicas",
+        "template",
+        "updateStrategy",
+        "minReadySeconds",
+        "ordinals",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+    ];
     let (new_spec, old_spec) = (new.get("spec"), old.get("spec"));
     stateful_set_spec(&new_spec, errs);
     let rest = |v: &Value| {
@@ -357,18 +364,59 @@ mod tests {
             ("Deployment", "/spec/selector", json!({}), vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
             ("Deployment", "/spec/replicas", json!(-1), vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
             ("Deployment", "/spec/template/spec/containers", json!([]), vec!["spec.template.spec.containers: Required value"]),
-            ("Deployment", "/spec/template/spec/restartPolicy", json!("Never"), vec!["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""]),
-            ("Deployment", "/spec/template/metadata/labels", json!({"app": "w", "a b": "c"}), vec!["spec.template.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]),
-            ("Deployment", "/spec/strategy/rollingUpdate", json!({"maxUnavailable": "0%", "maxSurge": 0}), vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0"]),
-            ("Deployment", "/spec/strategy/type", json!("Recreate"), vec!["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]),
-            ("Deployment", "/spec/progressDeadlineSeconds", json!(0), vec!["spec.progressDeadlineSeconds: Invalid value: 0: must be greater than minReadySeconds"]),
-            ("StatefulSet", "/spec/volumeClaimTemplates", json!([{"metadata": {"name": "d"}, "spec": {"accessModes": []}}]), vec![
-                "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required",
-                "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value",
-            ]),
-            ("DaemonSet", "/spec/updateStrategy/rollingUpdate", json!({"maxUnavailable": 0, "maxSurge": 0}), vec!["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"]),
+            (
+                "Deployment",
+                "/spec/template/spec/restartPolicy",
+                json!("Never"),
+                vec!["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""],
+            ),
+            (
+                "Deployment",
+                "/spec/template/metadata/labels",
+                json!({"app": "w", "a b": "c"}),
+                vec![
+                    "spec.template.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                ],
+            ),
+            (
+                "Deployment",
+                "/spec/strategy/rollingUpdate",
+                json!({"maxUnavailable": "0%", "maxSurge": 0}),
+                vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0"],
+            ),
+            (
+                "Deployment",
+                "/spec/strategy/type",
+                json!("Recreate"),
+                vec!["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+            ),
+            (
+                "Deployment",
+                "/spec/progressDeadlineSeconds",
+                json!(0),
+                vec!["spec.progressDeadlineSeconds: Invalid value: 0: must be greater than minReadySeconds"],
+            ),
+            (
+                "StatefulSet",
+                "/spec/volumeClaimTemplates",
+                json!([{"metadata": {"name": "d"}, "spec": {"accessModes": []}}]),
+                vec![
+                    "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required",
+                    "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value",
+                ],
+            ),
+            (
+                "DaemonSet",
+                "/spec/updateStrategy/rollingUpdate",
+                json!({"maxUnavailable": 0, "maxSurge": 0}),
+                vec!["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+            ),
         ] {
-            assert_eq!(shown(&create("apps", "v1", kind, &with(workload(kind), pointer, value.clone()))), want, "{kind} {pointer} = {value}");
+            assert_eq!(
+                shown(&create("apps", "v1", kind, &with(workload(kind), pointer, value.clone()))),
+                want,
+                "{kind} {pointer} = {value}"
+            );
         }
     }
 

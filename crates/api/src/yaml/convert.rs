@@ -176,7 +176,13 @@ fn to_json(scalar: Scalar) -> Result<Value, YamlError> {
         Scalar::Float(f) => match serde_json::Number::from_f64(f) {
             Some(n) => Value::Number(n),
             None => {
-                let name = if f.is_nan() { "NaN" } else if f > 0.0 { "+Inf" } else { "-Inf" };
+                let name = if f.is_nan() {
+                    "NaN"
+                } else if f > 0.0 {
+                    "+Inf"
+                } else {
+                    "-Inf"
+                };
                 return Err(YamlError::Json(format!("json: unsupported value: {name}")));
             }
         },

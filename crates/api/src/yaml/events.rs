@@ -25,10 +25,19 @@ pub(super) enum Kind {
     DocumentEnd,
     StreamEnd,
     Alias(String),
-    Scalar { anchor: Option<String>, tag: Option<String>, value: String, plain: bool },
-    SequenceStart { anchor: Option<String> },
+    Scalar {
+        anchor: Option<String>,
+        tag: Option<String>,
+        value: String,
+        plain: bool,
+    },
+    SequenceStart {
+        anchor: Option<String>,
+    },
     SequenceEnd,
-    MappingStart { anchor: Option<String> },
+    MappingStart {
+        anchor: Option<String>,
+    },
     MappingEnd,
 }
 

@@ -62,11 +62,7 @@ pub(super) fn resolve(tag: Option<&str>, value: &str, plain: bool) -> Result<Sca
                 (_, other) => other,
             };
             let wanted = format!("!!{short}");
-            if found.tag() == wanted {
-                Ok(found)
-            } else {
-                Err(format!("cannot decode {} `{value}` as a {wanted}", found.tag()))
-            }
+            if found.tag() == wanted { Ok(found) } else { Err(format!("cannot decode {} `{value}` as a {wanted}", found.tag())) }
         }
         _ => Ok(Scalar::Text(value.to_owned())),
     }

@@ -10,13 +10,41 @@ fn value(text: &str) -> Value {
 #[test]
 fn scalars_mean_what_go_yaml_says() {
     for (text, want) in [
-        ("yes", json!(true)), ("on", json!(true)), ("y", json!(true)), ("Off", json!(false)), ("'yes'", json!("yes")), ("yEs", json!("yEs")),
-        ("0777", json!(511)), ("0o777", json!(511)), ("1_000", json!(1000)), ("08", json!(8)), ("1e3", json!(1000)), ("0x1F", json!(31)),
-        ("0b11", json!(3)), ("-12", json!(-12)), ("+12", json!(12)), ("1.5", json!(1.5)), (".5", json!(0.5)), ("1.", json!(1)),
-        ("9223372036854775808", json!(9_223_372_036_854_775_808u64)), ("~", json!(null)), ("", json!(null)), ("null", json!(null)),
-        ("!!binary aGk=", json!("hi")), ("!!str 12", json!("12")), ("! 12", json!("12")), ("!mine 12", json!("12")), ("!!float 1", json!(1)),
-        ("2024-01-02", json!("2024-01-02")), ("1.2.3", json!("1.2.3")), ("-", json!([null])), ("\"a\\nb\"", json!("a\nb")), ("100m", json!("100m")),
-        ("|\n a\n b\n", json!("a\nb\n")), ("0x", json!("0x")), ("1__0", json!(10)),
+        ("yes", json!(true)),
+        ("on", json!(true)),
+        ("y", json!(true)),
+        ("Off", json!(false)),
+        ("'yes'", json!("yes")),
+        ("yEs", json!("yEs")),
+        ("0777", json!(511)),
+        ("0o777", json!(511)),
+        ("1_000", json!(1000)),
+        ("08", json!(8)),
+        ("1e3", json!(1000)),
+        ("0x1F", json!(31)),
+        ("0b11", json!(3)),
+        ("-12", json!(-12)),
+        ("+12", json!(12)),
+        ("1.5", json!(1.5)),
+        (".5", json!(0.5)),
+        ("1.", json!(1)),
+        ("9223372036854775808", json!(9_223_372_036_854_775_808u64)),
+        ("~", json!(null)),
+        ("", json!(null)),
+        ("null", json!(null)),
+        ("!!binary aGk=", json!("hi")),
+        ("!!str 12", json!("12")),
+        ("! 12", json!("12")),
+        ("!mine 12", json!("12")),
+        ("!!float 1", json!(1)),
+        ("2024-01-02", json!("2024-01-02")),
+        ("1.2.3", json!("1.2.3")),
+        ("-", json!([null])),
+        ("\"a\\nb\"", json!("a\nb")),
+        ("100m", json!("100m")),
+        ("|\n a\n b\n", json!("a\nb\n")),
+        ("0x", json!("0x")),
+        ("1__0", json!(10)),
     ] {
         assert_eq!(value(text), want, "{text}");
     }
@@ -31,14 +59,20 @@ fn keys_become_text() {
 #[test]
 fn anchors_and_merges_are_followed() {
     let text = "base: &b {x: 1, y1: 2}\nuse:\n  <<: *b\n  y1: 3\nmany:\n  <<: [{p: 1, q: 1}, {q: 2, r: 2}]\ncopy: *b\n";
-    assert_eq!(value(text), json!({"base": {"x": 1, "y1": 2}, "use": {"x": 1, "y1": 3}, "many": {"p": 1, "q": 1, "r": 2}, "copy": {"x": 1, "y1": 2}}));
+    assert_eq!(
+        value(text),
+        json!({"base": {"x": 1, "y1": 2}, "use": {"x": 1, "y1": 3}, "many": {"p": 1, "q": 1, "r": 2}, "copy": {"x": 1, "y1": 2}})
+    );
 }
 
 #[test]
 fn duplicates_are_told_with_their_lines() {
     let (v, duplicates) = parse(b"a: 1\nb:\n  foo: 1\n  bar: 2\n  foo: 3\na: 2\n").expect("valid");
     assert_eq!(v, json!({"a": 2, "b": {"foo": 3, "bar": 2}}));
-    assert_eq!(duplicates.as_deref(), Some("yaml: unmarshal errors:\n  line 5: key \"foo\" already set in map\n  line 6: key \"a\" already set in map"));
+    assert_eq!(
+        duplicates.as_deref(),
+        Some("yaml: unmarshal errors:\n  line 5: key \"foo\" already set in map\n  line 6: key \"a\" already set in map")
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use api::codec::{self, FieldValidation};
 use api::meta::{self, Gvk};
 use serde_json::{Map, Value, json};
 
-use super::generic::relabel;
 use super::Strategy;
+use super::generic::relabel;
 use crate::model;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
@@ -85,8 +85,7 @@ fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
 
 fn to_v1(mut object: Value) -> Value {
     take_carriers(&mut object);
-    let others: Vec<Value> =
-        list(&object, "/spec/metrics").iter().filter(|m| utilization(m).is_none()).map(metrics::spec_to_v1).collect();
+    let others: Vec<Value> = list(&object, "/spec/metrics").iter().filter(|m| utilization(m).is_none()).map(metrics::spec_to_v1).collect();
     let target = list(&object, "/spec/metrics").iter().find_map(utilization).cloned();
     let statuses: Vec<Value> = list(&object, "/status/currentMetrics").iter().map(metrics::status_to_v1).collect();
     let current = list(&object, "/status/currentMetrics").iter().filter(|m| is_cpu(m));

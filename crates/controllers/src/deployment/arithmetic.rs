@@ -120,14 +120,9 @@ mod tests {
     #[test]
     fn percentages_round_as_asked() {
         let percent = |p: &str| IntOrString::String(p.to_owned());
-        for (value, total, up, down) in [
-            ("25%", 10, 3, 2),
-            ("25%", 3, 1, 0),
-            ("100%", 7, 7, 7),
-            ("0%", 5, 0, 0),
-            ("50%", 1, 1, 0),
-            ("junk", 4, 0, 0),
-        ] {
+        for (value, total, up, down) in
+            [("25%", 10, 3, 2), ("25%", 3, 1, 0), ("100%", 7, 7, 7), ("0%", 5, 0, 0), ("50%", 1, 1, 0), ("junk", 4, 0, 0)]
+        {
             assert_eq!(scaled(Some(&percent(value)), total, Round::Up), up, "{value} of {total}");
             assert_eq!(scaled(Some(&percent(value)), total, Round::Down), down, "{value} of {total}");
         }
@@ -138,14 +133,9 @@ mod tests {
     fn the_new_set_grows_into_the_surge() {
         let rolling = |surge| Strategy::RollingUpdate { surge, unavailable: 0 };
         // (surge, replicas, total, size) -> new size
-        for ((surge, replicas, total, size), expected) in [
-            ((2, 10, 10, 0), 2),
-            ((2, 10, 12, 2), 2),
-            ((2, 10, 5, 0), 7),
-            ((5, 10, 5, 0), 10),
-            ((0, 10, 10, 0), 0),
-            ((1, 3, 0, 0), 3),
-        ] {
+        for ((surge, replicas, total, size), expected) in
+            [((2, 10, 10, 0), 2), ((2, 10, 12, 2), 2), ((2, 10, 5, 0), 7), ((5, 10, 5, 0), 10), ((0, 10, 10, 0), 0), ((1, 3, 0, 0), 3)]
+        {
             assert_eq!(new_set_size(rolling(surge), replicas, total, size), expected);
         }
         assert_eq!(new_set_size(Strategy::Recreate, 4, 9, 0), 4);

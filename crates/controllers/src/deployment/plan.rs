@@ -250,8 +250,7 @@ impl<'a> Planner<'a> {
     }
 
     fn only_active_or_latest(&self) -> Option<usize> {
-        let active: Vec<usize> =
-            self.sets.iter().enumerate().filter(|(_, set)| sets::size(set) > 0).map(|(at, _)| at).collect();
+        let active: Vec<usize> = self.sets.iter().enumerate().filter(|(_, set)| sets::size(set) > 0).map(|(at, _)| at).collect();
         match active.as_slice() {
             [] => self.new.or_else(|| self.sets.len().checked_sub(1)),
             [one] => Some(*one),
@@ -260,9 +259,7 @@ impl<'a> Planner<'a> {
     }
 
     fn is_saturated(&self, set: &ReplicaSet) -> bool {
-        sets::size(set) == self.wanted
-            && annotations::desired(set) == Some(self.wanted)
-            && sets::available(set) == self.wanted
+        sets::size(set) == self.wanted && annotations::desired(set) == Some(self.wanted) && sets::available(set) == self.wanted
     }
 
     fn active_old(&self) -> Vec<usize> {
@@ -271,8 +268,7 @@ impl<'a> Planner<'a> {
 
     fn scale_in_proportion(&mut self) {
         let allowed = if self.wanted > 0 { self.max_size() } else { 0 };
-        let mut active: Vec<(usize, ReplicaSet)> =
-            self.sets.iter().cloned().enumerate().filter(|(_, s)| sets::size(s) > 0).collect();
+        let mut active: Vec<(usize, ReplicaSet)> = self.sets.iter().cloned().enumerate().filter(|(_, s)| sets::size(s) > 0).collect();
         let to_add = allowed - active.iter().map(|(_, set)| sets::size(set)).sum::<i32>();
         if to_add >= 0 {
             active.sort_by(|a, b| sets::largest_then_newest(&a.1, &b.1));
@@ -299,8 +295,7 @@ impl<'a> Planner<'a> {
         self.need_new_set();
         let Some(new) = self.new else { return };
         let size = self.sets.get(new).map_or(0, sets::size);
-        let target =
-            if size > self.wanted { self.wanted } else { new_set_size(self.strategy, self.wanted, self.total(), size) };
+        let target = if size > self.wanted { self.wanted } else { new_set_size(self.strategy, self.wanted, self.total(), size) };
         if size != target && self.resize(new, target) {
             return;
         }
@@ -378,8 +373,7 @@ impl<'a> Planner<'a> {
 
     fn has_old_pods(&self) -> bool {
         let new_uid = self.new_set().and_then(|set| set.metadata.uid.as_ref());
-        self.old().any(|(_, set)| sets::actual(set) > 0)
-            || self.pods.iter().any(|(uid, count)| *count > 0 && Some(uid) != new_uid)
+        self.old().any(|(_, set)| sets::actual(set) > 0) || self.pods.iter().any(|(uid, count)| *count > 0 && Some(uid) != new_uid)
     }
 
     /// Forgets the oldest revisions beyond the history limit.
@@ -388,8 +382,7 @@ impl<'a> Planner<'a> {
         let Some(limit) = limit.filter(|l| *l != i32::MAX) else {
             return;
         };
-        let mut old: Vec<(usize, &ReplicaSet)> =
-            self.old().filter(|(_, set)| set.metadata.deletion_timestamp.is_none()).collect();
+        let mut old: Vec<(usize, &ReplicaSet)> = self.old().filter(|(_, set)| set.metadata.deletion_timestamp.is_none()).collect();
         let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         old.sort_by(|a, b| sets::lowest_revision_first(a.1, b.1));
         old.truncate(surplus);

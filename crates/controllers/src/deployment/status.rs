@@ -84,8 +84,7 @@ pub(super) fn add_progress(
     now: Timestamp,
 ) {
     let old_conditions = before.conditions.clone().unwrap_or_default();
-    let done_before = status.replicas == status.updated_replicas
-        && conditions::has_reason(&old_conditions, PROGRESSING, NEW_SET_AVAILABLE);
+    let done_before = status.replicas == status.updated_replicas && conditions::has_reason(&old_conditions, PROGRESSING, NEW_SET_AVAILABLE);
     let mut list = status.conditions.take().unwrap_or_default();
     let subject = match new {
         Some(set) => format!("ReplicaSet \"{}\"", set.metadata.name.as_deref().unwrap_or_default()),

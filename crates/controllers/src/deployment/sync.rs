@@ -159,9 +159,7 @@ impl Controller {
         for set in self.sets.list_in(&deployment.namespace().unwrap_or_default()) {
             match judge(&deployment.metadata, &set.metadata, selector.matches(set.labels())) {
                 Claim::Keep => own.push(set),
-                Claim::Release => {
-                    release(&self.context.client, set.as_ref(), &deployment.uid().unwrap_or_default()).await?
-                }
+                Claim::Release => release(&self.context.client, set.as_ref(), &deployment.uid().unwrap_or_default()).await?,
                 Claim::Adopt => {
                     confirmed = confirmed || self.is_alive(deployment).await?;
                     if confirmed {
@@ -210,8 +208,7 @@ impl Controller {
             Action::Delete(set) => {
                 let exactly_it = Preconditions { uid: set.uid(), resource_version: set.resource_version() };
                 let params = DeleteParams { preconditions: Some(exactly_it), ..DeleteParams::background() };
-                gone_is_fine(sets.delete(&set.name_any(), &params).await)
-                    .map_err(failed("removing a replica set", key))?;
+                gone_is_fine(sets.delete(&set.name_any(), &params).await).map_err(failed("removing a replica set", key))?;
             }
             Action::SetRevision(revision) => {
                 // An update and not a patch: the role of Kubernetes' deployment controller has no `patch`.
@@ -219,8 +216,7 @@ impl Controller {
                 noted.annotations_mut().insert(REVISION.to_owned(), revision.to_string());
                 let written = self.api(deployment).replace(&key.name, &PostParams::default(), &noted).await;
                 // The status written next builds on this version.
-                deployment.metadata.resource_version =
-                    written.map_err(failed("noting the revision", key))?.resource_version();
+                deployment.metadata.resource_version = written.map_err(failed("noting the revision", key))?.resource_version();
             }
             Action::UpdateStatus(status) => self.write_status(key, deployment, *status).await?,
         }
@@ -228,12 +224,7 @@ impl Controller {
     }
 
     /// Refused if somebody else has written the deployment since it was read: conditions are a list, and theirs would be lost.
-    async fn write_status(
-        &self,
-        key: &ObjectKey,
-        deployment: &Deployment,
-        status: DeploymentStatus,
-    ) -> Result<(), Error> {
+    async fn write_status(&self, key: &ObjectKey, deployment: &Deployment, status: DeploymentStatus) -> Result<(), Error> {
         let observed = Deployment { status: Some(status), ..deployment.clone() };
         let written = self.api(deployment).replace_status(&key.name, &PostParams::default(), &observed).await;
         gone_is_fine(written).map_err(failed("writing the status", key))
@@ -248,13 +239,7 @@ impl Controller {
         self.context.events.event(deployment, EventType::Normal, "ScalingReplicaSet", message);
     }
 
-    async fn create(
-        &self,
-        key: &ObjectKey,
-        deployment: &Deployment,
-        api: &Api<ReplicaSet>,
-        set: ReplicaSet,
-    ) -> Result<Next, Error> {
+    async fn create(&self, key: &ObjectKey, deployment: &Deployment, api: &Api<ReplicaSet>, set: ReplicaSet) -> Result<Next, Error> {
         let error = match api.create(&PostParams::default(), &set).await {
             Ok(_) => {
                 self.tell_scaled(deployment, &set.name_any(), 0, sets::size(&set));

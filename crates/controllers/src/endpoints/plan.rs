@@ -92,8 +92,7 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
             let name = port.name.clone().filter(|n| !n.is_empty());
             let key = (name.clone().unwrap_or_default(), number, protocol.clone());
-            let port =
-                EndpointPort { name, port: number, protocol: Some(protocol), app_protocol: port.app_protocol.clone() };
+            let port = EndpointPort { name, port: number, protocol: Some(protocol), app_protocol: port.app_protocol.clone() };
             ports.insert(key, port);
         }
         let portless_is_fine = service_ports.is_empty() && services::is_headless(service);
@@ -173,8 +172,7 @@ mod tests {
     #[test]
     fn ready_and_unready_addresses_are_told_apart_and_the_plan_settles() {
         let s = service();
-        let texts =
-            ["b ip=10.0.0.2 ready=5", "a ip=10.0.0.1 ready=5", "c ip=10.0.0.3", "d ip=10.0.0.4 deleting ready=1", "e"];
+        let texts = ["b ip=10.0.0.2 ready=5", "a ip=10.0.0.1 ready=5", "c ip=10.0.0.3", "d ip=10.0.0.4 deleting ready=1", "e"];
         let e = planned(&s, &texts, None).unwrap();
         let subset = &e.subsets.as_ref().unwrap()[0];
         let ips = |list: &Option<Vec<EndpointAddress>>| list.iter().flatten().map(|a| a.ip.clone()).collect::<Vec<_>>();

@@ -98,8 +98,7 @@ impl Controller {
         let Some(selector) = services::pod_selector(&service) else {
             return Ok(());
         };
-        let pods: Vec<_> =
-            self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
+        let pods: Vec<_> = self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
         let trigger = self.triggers.next(key, &service, &pods);
         let seen = Observed { service: &service, pods: &pods, current: current.as_deref(), trigger };
         let Some(wanted) = plan::plan(&seen) else {

@@ -108,13 +108,7 @@ pub fn plan(seen: &Observed<'_>) -> Vec<Action> {
 }
 
 /// Brings the slices of one group to the wanted endpoints.
-fn reconcile(
-    seen: &Observed<'_>,
-    family: Family,
-    wanted: Desired,
-    slices: Vec<Arc<EndpointSlice>>,
-    actions: &mut Vec<Action>,
-) {
+fn reconcile(seen: &Observed<'_>, family: Family, wanted: Desired, slices: Vec<Arc<EndpointSlice>>, actions: &mut Vec<Action>) {
     let Desired { ports, endpoints: mut missing } = wanted;
     let is_placeholder = missing.is_empty();
     let mut kept: Vec<(Arc<EndpointSlice>, Vec<Endpoint>, bool)> = Vec::new();
@@ -186,18 +180,14 @@ fn desired(seen: &Observed<'_>, families: &BTreeSet<Family>) -> BTreeMap<Group, 
     for pod in seen.pods.iter().filter(|pod| services::is_listed(pod, Terminating::Include)) {
         let ports = ports(seen.service, pod);
         for family in families {
-            let addresses: Vec<String> = services::addresses(pod)
-                .into_iter()
-                .filter(|address| Family::of(address) == Some(*family))
-                .map(str::to_owned)
-                .collect();
+            let addresses: Vec<String> =
+                services::addresses(pod).into_iter().filter(|address| Family::of(address) == Some(*family)).map(str::to_owned).collect();
             if addresses.is_empty() {
                 continue;
             }
             let endpoint = endpoint(seen, pod, addresses);
-            let group = groups
-                .entry((*family, ports_key(&ports)))
-                .or_insert_with(|| Desired { ports: ports.clone(), endpoints: BTreeMap::new() });
+            let group =
+                groups.entry((*family, ports_key(&ports))).or_insert_with(|| Desired { ports: ports.clone(), endpoints: BTreeMap::new() });
             group.endpoints.insert(identity(&endpoint), endpoint);
         }
     }
@@ -305,12 +295,7 @@ fn new_slice(seen: &Observed<'_>, family: Family, ports: &[EndpointPort], endpoi
         ..Default::default()
     };
     note_trigger(&mut metadata, seen.trigger);
-    EndpointSlice {
-        address_type: family.as_str().to_owned(),
-        endpoints: Some(endpoints),
-        ports: Some(ports.to_vec()),
-        metadata,
-    }
+    EndpointSlice { address_type: family.as_str().to_owned(), endpoints: Some(endpoints), ports: Some(ports.to_vec()), metadata }
 }
 
 /// Writes down which change a version answers to, or takes an old note away.

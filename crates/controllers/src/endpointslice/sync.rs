@@ -124,8 +124,7 @@ pub(crate) fn services_of(change: &Change<Pod>, services: &Informer<Service>) ->
         _ => None,
     };
     let selected = |service: &Service| {
-        services::pod_selector(service)
-            .is_some_and(|s| services::selects(s, pod) || before.is_some_and(|old| services::selects(s, old)))
+        services::pod_selector(service).is_some_and(|s| services::selects(s, pod) || before.is_some_and(|old| services::selects(s, old)))
     };
     let all = services.list_in(&pod.namespace().unwrap_or_default());
     all.iter().filter(|s| selected(s)).map(|s| ObjectKey::of(s.as_ref())).collect()
@@ -134,9 +133,7 @@ pub(crate) fn services_of(change: &Change<Pod>, services: &Informer<Service>) ->
 fn service_key(slice: &EndpointSlice) -> Option<ObjectKey> {
     let labels = slice.metadata.labels.as_ref()?;
     let ours = labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER);
-    ours.then(|| labels.get(SERVICE_NAME))
-        .flatten()
-        .map(|name| ObjectKey::new(slice.namespace().unwrap_or_default(), name))
+    ours.then(|| labels.get(SERVICE_NAME)).flatten().map(|name| ObjectKey::new(slice.namespace().unwrap_or_default(), name))
 }
 
 impl Controller {
@@ -154,8 +151,7 @@ impl Controller {
             return Ok(());
         }
         let slices: Vec<_> = slices.into_iter().filter(|s| s.metadata.deletion_timestamp.is_none()).collect();
-        let pods: Vec<_> =
-            self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
+        let pods: Vec<_> = self.pods.list_in(&key.namespace).into_iter().filter(|p| services::selects(selector, p)).collect();
         let names: BTreeMap<&str, ()> = pods.iter().map(|p| (pods::node(p), ())).collect();
         let node = |name: &str| Some((name.to_owned(), self.nodes.get(&ObjectKey::new("", name))?));
         let nodes: HashMap<String, Arc<Node>> = names.into_keys().filter_map(node).collect();
@@ -167,12 +163,7 @@ impl Controller {
                     return Ok(());
                 }
                 let message = format!("Error updating Endpoint Slices for Service {key}: {}", message_of(&error));
-                self.context.events.event(
-                    service.as_ref(),
-                    EventType::Warning,
-                    "FailedToUpdateEndpointSlices",
-                    message,
-                );
+                self.context.events.event(service.as_ref(), EventType::Warning, "FailedToUpdateEndpointSlices", message);
                 return Err(Error::Request { doing: "writing the slices", key: key.clone(), source: Box::new(error) });
             }
         }

@@ -135,8 +135,7 @@ impl Graph {
             if before.is_none() && known.waits_for_dependents {
                 work.look_at.insert(uid.to_owned());
             }
-            let unblocked = before.is_some_and(|b| b.block_owner_deletion == Some(true))
-                && owner.block_owner_deletion != Some(true);
+            let unblocked = before.is_some_and(|b| b.block_owner_deletion == Some(true)) && owner.block_owner_deletion != Some(true);
             if unblocked && known.waits_for_dependents {
                 work.look_at.insert(owner.uid.clone());
             }
@@ -167,14 +166,7 @@ fn unseen(reference: &OwnerReference, namespace: &str) -> Node {
         name: reference.name.clone(),
         uid: reference.uid.clone(),
     };
-    Node {
-        identity,
-        owners: Vec::new(),
-        dependents: BTreeSet::new(),
-        is_leaving: false,
-        waits_for_dependents: false,
-        is_observed: false,
-    }
+    Node { identity, owners: Vec::new(), dependents: BTreeSet::new(), is_leaving: false, waits_for_dependents: false, is_observed: false }
 }
 
 #[cfg(test)]
@@ -200,8 +192,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let identity =
-            Identity { api_version: "v1".into(), kind: "K".into(), namespace: "ns".into(), name: uid.clone(), uid };
+        let identity = Identity { api_version: "v1".into(), kind: "K".into(), namespace: "ns".into(), name: uid.clone(), uid };
         told(graph.observe(identity, &meta))
     }
 

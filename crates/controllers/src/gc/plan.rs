@@ -68,11 +68,8 @@ mod tests {
             (&[Waiting], &[], false, Action::Delete(PropagationPolicy::Background)),
         ];
         for (owners, finalizers, dependents, expected) in table {
-            let owners: Vec<_> = owners
-                .iter()
-                .enumerate()
-                .map(|(i, state)| (OwnerReference { uid: i.to_string(), ..Default::default() }, *state))
-                .collect();
+            let owners: Vec<_> =
+                owners.iter().enumerate().map(|(i, state)| (OwnerReference { uid: i.to_string(), ..Default::default() }, *state)).collect();
             let finalizers: Vec<String> = finalizers.iter().map(|f| (*f).to_owned()).collect();
             assert_eq!(decide(&owners, &finalizers, dependents), expected, "{owners:?}");
         }

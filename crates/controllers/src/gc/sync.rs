@@ -124,10 +124,8 @@ impl Collector {
 
     fn api(&self, identity: &Identity) -> Result<Api<DynamicObject>, Error> {
         let resources = self.resources.read().unwrap_or_else(PoisonError::into_inner);
-        api_of(self.client(), &resources, identity).ok_or_else(|| Error::UnknownKind {
-            api_version: identity.api_version.clone(),
-            kind: identity.kind.clone(),
-        })
+        api_of(self.client(), &resources, identity)
+            .ok_or_else(|| Error::UnknownKind { api_version: identity.api_version.clone(), kind: identity.kind.clone() })
     }
 
     fn is_namespaced(&self, reference: &OwnerReference) -> Option<bool> {
@@ -211,8 +209,7 @@ impl Collector {
     /// An owner that waits goes when no dependent blocks it; until then its dependents are looked at.
     async fn release_if_alone(&self, node: &Node, live: &ObjectMeta) -> Result<(), Error> {
         let dependents = self.graph().dependents(&node.identity.uid);
-        let blocks =
-            |d: &&Node| d.owners.iter().any(|r| r.uid == node.identity.uid && r.block_owner_deletion == Some(true));
+        let blocks = |d: &&Node| d.owners.iter().any(|r| r.uid == node.identity.uid && r.block_owner_deletion == Some(true));
         let blocking: Vec<&Node> = dependents.iter().filter(blocks).collect();
         if blocking.is_empty() {
             return self.remove_finalizer(&node.identity, live, FOREGROUND).await;
@@ -264,12 +261,7 @@ impl Collector {
     }
 
     /// A merge patch, which all kinds take; its version makes sure that no change in between is lost.
-    async fn patch(
-        &self,
-        identity: &Identity,
-        live: &ObjectMeta,
-        mut metadata: serde_json::Value,
-    ) -> Result<(), Error> {
+    async fn patch(&self, identity: &Identity, live: &ObjectMeta, mut metadata: serde_json::Value) -> Result<(), Error> {
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("uid".to_owned(), json!(live.uid));
             metadata.insert("resourceVersion".to_owned(), json!(live.resource_version));
@@ -279,18 +271,9 @@ impl Collector {
         gone_is_fine(written).map_err(failed("patching", identity))
     }
 
-    async fn delete(
-        &self,
-        identity: &Identity,
-        version: Option<String>,
-        policy: PropagationPolicy,
-    ) -> Result<(), Error> {
+    async fn delete(&self, identity: &Identity, version: Option<String>, policy: PropagationPolicy) -> Result<(), Error> {
         let exactly_it = Preconditions { uid: Some(identity.uid.clone()), resource_version: version };
-        let params = DeleteParams {
-            preconditions: Some(exactly_it),
-            propagation_policy: Some(policy),
-            ..DeleteParams::default()
-        };
+        let params = DeleteParams { preconditions: Some(exactly_it), propagation_policy: Some(policy), ..DeleteParams::default() };
         match self.api(identity)?.delete(&identity.name, &params).await {
             Err(error) if is_not_found(&error) => {
                 self.gone(&identity.uid);

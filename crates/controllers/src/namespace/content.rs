@@ -30,9 +30,9 @@ pub(super) async fn delete_all(client: &Client, namespace: &str) -> Found {
     if !found.is_empty() {
         if !found.remaining.is_empty() {
             let left: usize = found.remaining.values().sum();
-            found.delete_errors.push(format!(
-                "unexpected items still remain in namespace: {namespace} for gvr: /v1, Resource=pods: {left}"
-            ));
+            found
+                .delete_errors
+                .push(format!("unexpected items still remain in namespace: {namespace} for gvr: /v1, Resource=pods: {left}"));
         }
         return found;
     }

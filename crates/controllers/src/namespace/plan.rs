@@ -34,11 +34,7 @@ impl Found {
 const TYPES: [(&str, &str, &str); 5] = [
     ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
     ("NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-    (
-        "NamespaceDeletionContentFailure",
-        "ContentDeleted",
-        "All content successfully deleted, may be waiting on finalization",
-    ),
+    ("NamespaceDeletionContentFailure", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
     ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
     ("NamespaceFinalizersRemaining", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 ];
@@ -86,8 +82,7 @@ fn trouble(type_: &str, found: &Found) -> Option<(&'static str, String)> {
         }
         "NamespaceContentRemaining" => {
             let list = listed(&found.remaining, "has");
-            (!list.is_empty())
-                .then(|| ("SomeResourcesRemain", format!("Some resources are remaining: {}", list.join(", "))))
+            (!list.is_empty()).then(|| ("SomeResourcesRemain", format!("Some resources are remaining: {}", list.join(", "))))
         }
         "NamespaceFinalizersRemaining" => {
             let list = listed(&found.finalizers, "in");

@@ -53,8 +53,7 @@ pub async fn run(context: Context) {
     pods.on_change(move |change| {
         let Change::Deleted(pod) = change else { return };
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let leaves =
-            known.get(&ObjectKey::new("", namespace.as_str())).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
+        let leaves = known.get(&ObjectKey::new("", namespace.as_str())).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
         if leaves {
             work.add(namespace);
         }
@@ -69,9 +68,7 @@ pub async fn run(context: Context) {
 
 impl Controller {
     async fn sync(&self, name: &str) -> Result<(), Error> {
-        let failed = |doing: &'static str| {
-            move |source| Error::Request { doing, name: name.to_owned(), source: Box::new(source) }
-        };
+        let failed = |doing: &'static str| move |source| Error::Request { doing, name: name.to_owned(), source: Box::new(source) };
         if self.namespaces.get(&ObjectKey::new("", name)).is_none_or(|n| n.metadata.deletion_timestamp.is_none()) {
             return Ok(());
         }
@@ -106,11 +103,7 @@ impl Controller {
             .body(body)
             .map_err(|e| encode(e.into()))?;
         let written = self.context.client.request::<Namespace>(request).await;
-        gone_is_fine(written).map_err(|e| Error::Request {
-            doing: "finalizing",
-            name: name.to_owned(),
-            source: Box::new(e),
-        })
+        gone_is_fine(written).map_err(|e| Error::Request { doing: "finalizing", name: name.to_owned(), source: Box::new(e) })
     }
 }
 

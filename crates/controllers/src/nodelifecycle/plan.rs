@@ -128,9 +128,7 @@ pub fn taints(node: &Node, evictions: Evictions, now: Timestamp) -> Option<Vec<T
         _ => None,
     });
     let has_one = old.iter().any(|t| t.effect == "NoExecute" && (t.key == NOT_READY || t.key == UNREACHABLE));
-    if let Some(key) =
-        evicting.filter(|_| evictions == Evictions::Allowed || (has_one && evictions == Evictions::Later))
-    {
+    if let Some(key) = evicting.filter(|_| evictions == Evictions::Allowed || (has_one && evictions == Evictions::Later)) {
         wanted.push((key, "NoExecute"));
     }
     let managed = |t: &Taint| match t.effect.as_str() {
@@ -142,12 +140,7 @@ pub fn taints(node: &Node, evictions: Evictions, now: Timestamp) -> Option<Vec<T
     let mut new: Vec<Taint> = old.iter().filter(|t| !managed(t) || is_wanted(t)).cloned().collect();
     for (key, effect) in &wanted {
         if !new.iter().any(|t| t.key == *key && t.effect == *effect) {
-            new.push(Taint {
-                key: (*key).to_owned(),
-                effect: (*effect).to_owned(),
-                value: None,
-                time_added: Some(time(now)),
-            });
+            new.push(Taint { key: (*key).to_owned(), effect: (*effect).to_owned(), value: None, time_added: Some(time(now)) });
         }
     }
     (new != old).then_some(new)
@@ -156,9 +149,7 @@ pub fn taints(node: &Node, evictions: Evictions, now: Timestamp) -> Option<Vec<T
 /// Whether the new taints make pods leave that may stay now.
 pub fn starts_evicting(node: &Node, new: &[Taint]) -> bool {
     let old = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
-    let evicts = |taints: &[Taint]| {
-        taints.iter().any(|t| t.effect == "NoExecute" && (t.key == NOT_READY || t.key == UNREACHABLE))
-    };
+    let evicts = |taints: &[Taint]| taints.iter().any(|t| t.effect == "NoExecute" && (t.key == NOT_READY || t.key == UNREACHABLE));
     evicts(new) && !evicts(old)
 }
 
@@ -196,11 +187,7 @@ mod tests {
             (node("False", &[]), Allowed, "not-ready:NoSchedule not-ready:NoExecute"),
             (node("False", &[]), Later, "not-ready:NoSchedule"),
             (node("False", &[]), Stopped, "not-ready:NoSchedule"),
-            (
-                node("Unknown", &[(NOT_READY, ns), (NOT_READY, ne)]),
-                Later,
-                "unreachable:NoSchedule unreachable:NoExecute",
-            ),
+            (node("Unknown", &[(NOT_READY, ns), (NOT_READY, ne)]), Later, "unreachable:NoSchedule unreachable:NoExecute"),
             (node("True", &[(UNREACHABLE, ns), (UNREACHABLE, ne), ("mine", ne)]), Allowed, "mine:NoExecute"),
             (node("", &[]), Allowed, "same"),
         ];
@@ -212,9 +199,7 @@ mod tests {
     #[test]
     fn a_silent_node_becomes_unknown_by_our_clock() {
         let n = node("True", &[]);
-        let lease = |at: Timestamp| -> Lease {
-            serde_json::from_value(json!({"spec": {"renewTime": format!("{at:.6}")}})).unwrap()
-        };
+        let lease = |at: Timestamp| -> Lease { serde_json::from_value(json!({"spec": {"renewTime": format!("{at:.6}")}})).unwrap() };
         let first = Health::next(None, &n, Some(&lease(at(10))), at(1000));
         assert!(!first.is_silent(&n, at(1050)));
         assert!(first.is_silent(&n, at(1051)));

@@ -129,8 +129,7 @@ impl Controller {
         // Taints are one atomic list: the version makes sure that nobody's change in between is lost.
         let patch = json!({ "metadata": { "resourceVersion": node.resource_version() }, "spec": { "taints": taints } });
         let api: Api<Node> = Api::all(self.context.client.clone());
-        gone_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await)
-            .map_err(failed("tainting", name))
+        gone_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await).map_err(failed("tainting", name))
     }
 
     fn evictions(&self, node: &Node) -> Evictions {
@@ -150,11 +149,9 @@ impl Controller {
 
     /// Pods of a node that is not ready take no traffic.
     async fn mark_pods(&self, name: &str) -> Result<(), Error> {
-        let ready: Vec<_> =
-            self.pods.list().into_iter().filter(|p| pods::node(p) == name && pods::is_ready(p)).collect();
+        let ready: Vec<_> = self.pods.list().into_iter().filter(|p| pods::node(p) == name && pods::is_ready(p)).collect();
         for pod in ready {
-            let condition =
-                json!({ "type": "Ready", "status": "False", "lastTransitionTime": time(self.context.now()) });
+            let condition = json!({ "type": "Ready", "status": "False", "lastTransitionTime": time(self.context.now()) });
             let patch = json!({ "metadata": { "uid": pod.uid() }, "status": { "conditions": [condition] } });
             let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace().unwrap_or_default());
             let written = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;

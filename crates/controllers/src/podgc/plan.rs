@@ -75,11 +75,10 @@ mod tests {
 
     #[test]
     fn only_pods_that_nobody_looks_after_go() {
-        let pods: Vec<Arc<Pod>> =
-            ["a node=here ready=1", "b node=gone ready=1", "c deleting", "d", "e node=here deleting"]
-                .iter()
-                .map(|t| Arc::new(pod(t)))
-                .collect();
+        let pods: Vec<Arc<Pod>> = ["a node=here ready=1", "b node=gone ready=1", "c deleting", "d", "e node=here deleting"]
+            .iter()
+            .map(|t| Arc::new(pod(t)))
+            .collect();
         let gone = BTreeSet::from(["gone".to_owned()]);
         let planned = plan(&Observed { pods: &pods, nodes: &[], gone: &gone });
         let told: Vec<_> = planned.iter().map(|(p, c)| (p.metadata.name.as_deref().unwrap(), *c)).collect();
@@ -88,9 +87,8 @@ mod tests {
 
     #[test]
     fn of_too_many_ended_pods_the_oldest_go() {
-        let mut pods: Vec<Arc<Pod>> = (0..TERMINATED_THRESHOLD + 2)
-            .map(|i| Arc::new(pod(&format!("p{i} phase=Succeeded created={}", 1_000_000 - i))))
-            .collect();
+        let mut pods: Vec<Arc<Pod>> =
+            (0..TERMINATED_THRESHOLD + 2).map(|i| Arc::new(pod(&format!("p{i} phase=Succeeded created={}", 1_000_000 - i)))).collect();
         pods.push(Arc::new(pod("running phase=Running created=0")));
         let planned = plan(&Observed { pods: &pods, nodes: &[], gone: &BTreeSet::new() });
         let mut told: Vec<_> = planned.iter().map(|(p, _)| p.metadata.name.clone().unwrap()).collect();

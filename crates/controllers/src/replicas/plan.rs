@@ -123,9 +123,7 @@ mod tests {
 
     #[test]
     fn the_number_of_pods_is_brought_to_the_wanted_one_in_bursts() {
-        for (replicas, have, create, delete) in
-            [(3, 0, 3, 0), (3, 3, 0, 0), (1, 3, 0, 2), (0, 2, 0, 2), (900, 0, 500, 0)]
-        {
+        for (replicas, have, create, delete) in [(3, 0, 3, 0), (3, 3, 0, 0), (1, 3, 0, 2), (0, 2, 0, 2), (900, 0, 500, 0)] {
             let owner = set(replicas);
             let active: Vec<_> = (0..have).map(|i| Arc::new(pod(&format!("p{i}")))).collect();
             let seen = Observed { owner: &owner, active: &active, terminating: Some(0), related: &[] };

@@ -178,9 +178,7 @@ impl<R: Replicator> Controller<R> {
             }
             match verdict {
                 Claim::Keep => active.push(pod),
-                Claim::Release => {
-                    release(&self.context.client, pod.as_ref(), owner.meta().uid.as_deref().unwrap_or_default()).await?
-                }
+                Claim::Release => release(&self.context.client, pod.as_ref(), owner.meta().uid.as_deref().unwrap_or_default()).await?,
                 Claim::Adopt => {
                     confirmed = confirmed || self.is_alive(owner).await?;
                     if confirmed {
@@ -259,12 +257,7 @@ impl<R: Replicator> Controller<R> {
                     return Ok(());
                 }
                 let message = message_of(&error);
-                self.context.events.event(
-                    owner,
-                    EventType::Warning,
-                    "FailedCreate",
-                    format!("Error creating: {message}"),
-                );
+                self.context.events.event(owner, EventType::Warning, "FailedCreate", format!("Error creating: {message}"));
                 Err(message)
             }
         }
@@ -294,12 +287,7 @@ impl<R: Replicator> Controller<R> {
                     return Ok(());
                 }
                 let message = message_of(&error);
-                self.context.events.event(
-                    owner,
-                    EventType::Warning,
-                    "FailedDelete",
-                    format!("Error deleting: {message}"),
-                );
+                self.context.events.event(owner, EventType::Warning, "FailedDelete", format!("Error deleting: {message}"));
                 Err(message)
             }
         }

@@ -51,12 +51,7 @@ fn with_address(spec: &ServiceSpec, own: &WireName) -> ServiceRecords {
 }
 
 /// Adds the SRV records of one named port, and the name between it and the service.
-fn add_port(
-    records: &mut ServiceRecords,
-    name: &str,
-    protocol: Option<&str>,
-    targets: impl ExactSizeIterator<Item = (u16, WireName)>,
-) {
+fn add_port(records: &mut ServiceRecords, name: &str, protocol: Option<&str>, targets: impl ExactSizeIterator<Item = (u16, WireName)>) {
     let protocol = format!("_{}", protocol.unwrap_or("TCP").to_ascii_lowercase());
     let Some(parent) = WireName::from_labels([protocol.as_bytes()].into_iter()) else { return };
     let Some(full) = parent.child(&format!("_{name}")) else { return };

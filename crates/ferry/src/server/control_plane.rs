@@ -38,7 +38,8 @@ pub(crate) async fn start(settings: &Settings, pki: &pki::Cluster, shared: &Shar
     let tls = apiserver::serve::tls_config(certificate)?;
     let serving = tokio::spawn(apiserver::serve::serve(server.clone(), listener, tls, shared.stop.clone()));
 
-    let informers = Informers::new(client::in_process(server.in_process(UserInfo::new("system:apiserver", &[auth::MASTERS, AUTHENTICATED]))));
+    let informers =
+        Informers::new(client::in_process(server.in_process(UserInfo::new("system:apiserver", &[auth::MASTERS, AUTHENTICATED]))));
     let plane = ControlPlane { server, informers, serving, store };
     plane.start_controllers(pki, shared);
     plane.start_scheduler(shared);

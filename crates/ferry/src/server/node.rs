@@ -34,7 +34,9 @@ struct Faces {
 /// Starts everything; returns when the kubelet runs.
 pub(crate) async fn start(settings: &Settings, pki: &pki::Cluster, shared: &Shared, plane: &ControlPlane) -> anyhow::Result<Node> {
     let here = Namespace::current().context("opening this network namespace")?;
-    let pod_net = PodNet::start(Layout::of(settings).write(&settings.data_dir)?.pod_network(&settings.data_dir, here.clone())).await.context("setting up the pod network")?;
+    let pod_net = PodNet::start(Layout::of(settings).write(&settings.data_dir)?.pod_network(&settings.data_dir, here.clone()))
+        .await
+        .context("setting up the pod network")?;
     if settings.proxy == Part::Run {
         start_proxy(settings, &here, shared, plane)?;
     }
@@ -123,13 +125,21 @@ pub(crate) fn builtin_images(settings: &Settings) -> anyhow::Result<Arc<runtime:
 fn cri_runtime(settings: &Settings, socket: &Path, pod_net: &PodNet) -> anyhow::Result<Faces> {
     let folder = super::cni::write(&settings.data_dir, settings.node_cidr, pod_net.gateway(), podnet::DEFAULT_MTU)?;
     tracing::info!(conf_dir = %folder.display(), "the runtime at {} must read its network configuration from here", socket.display());
-    let remote = cri::Remote::new(&format!("unix://{}", socket.display())).with_context(|| format!("connecting to the runtime at {}", socket.display()))?;
+    let remote = cri::Remote::new(&format!("unix://{}", socket.display()))
+        .with_context(|| format!("connecting to the runtime at {}", socket.display()))?;
     let remote = Arc::new(remote);
     Ok(Faces { runtime: remote.clone(), images: remote.clone(), streaming: remote })
 }
 
-fn start_kubelet(settings: &Settings, pki: &pki::Cluster, shared: &Shared, plane: &ControlPlane, faces: Faces) -> anyhow::Result<JoinHandle<()>> {
-    let identity = pki::Identity::server(&format!("system:node:{}", settings.node_name), vec![settings.node_name.clone()], vec![settings.node_ip]);
+fn start_kubelet(
+    settings: &Settings,
+    pki: &pki::Cluster,
+    shared: &Shared,
+    plane: &ControlPlane,
+    faces: Faces,
+) -> anyhow::Result<JoinHandle<()>> {
+    let identity =
+        pki::Identity::server(&format!("system:node:{}", settings.node_name), vec![settings.node_name.clone()], vec![settings.node_ip]);
     let certificate = shared.certificates.open(pki, "kubelet-server", identity)?;
     let bind = SocketAddr::new(settings.listen.ip(), KUBELET_PORT);
     let config = kubelet::Config {
@@ -174,7 +184,8 @@ fn start_kubelet(settings: &Settings, pki: &pki::Cluster, shared: &Shared, plane
 fn kubelet_tls(pki: &pki::Cluster, certificate: Arc<pki::RotatingCertificate>) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let clients = Arc::new(pki::trust_only(pki.client_ca.certificate_pem())?);
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(clients, provider.clone()).allow_unauthenticated().build()?;
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(clients, provider.clone()).allow_unauthenticated().build()?;
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_client_cert_verifier(verifier).with_cert_resolver(certificate)))
 }

@@ -61,7 +61,8 @@ pub async fn build(machine: &Machine, making: &Making<'_>) -> Result<v1::Contain
     };
     let mounts = mounts::build(pod, container, &places)?;
     let log_dir = machine.config.log_dir(namespace, name, uid).join(&container.name);
-    std::fs::create_dir_all(&log_dir).map_err(|e| ConfigError(format!("create container log directory for container {} failed: {e}", container.name)))?;
+    std::fs::create_dir_all(&log_dir)
+        .map_err(|e| ConfigError(format!("create container log directory for container {} failed: {e}", container.name)))?;
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| expand::expand(text, &values)).collect();
     let attempt = u32::try_from(making.restart_count).unwrap_or(0);
     Ok(v1::ContainerConfig {

@@ -181,9 +181,19 @@ mod tests {
 
     #[test]
     fn services_become_variables() {
-        let service = |ns: &str, name: &str, ip: &str| Arc::new(serde_json::from_value::<Service>(json!({"metadata": {"namespace": ns, "name": name},
-            "spec": {"clusterIP": ip, "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}})).unwrap());
-        let all = [service("default", "kubernetes", "10.43.0.1"), service("n", "my-db", "10.43.0.9"), service("n", "headless", "None"), service("m", "other", "10.43.0.8")];
+        let service = |ns: &str, name: &str, ip: &str| {
+            Arc::new(
+                serde_json::from_value::<Service>(json!({"metadata": {"namespace": ns, "name": name},
+            "spec": {"clusterIP": ip, "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}))
+                .unwrap(),
+            )
+        };
+        let all = [
+            service("default", "kubernetes", "10.43.0.1"),
+            service("n", "my-db", "10.43.0.9"),
+            service("n", "headless", "None"),
+            service("m", "other", "10.43.0.8"),
+        ];
         let got = service_variables(&all, "n", true);
         assert_eq!(got["MY_DB_SERVICE_HOST"], "10.43.0.9");
         assert_eq!(got["MY_DB_SERVICE_PORT_HTTP"], "80");

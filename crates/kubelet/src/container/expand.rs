@@ -47,7 +47,18 @@ mod tests {
     #[test]
     fn references_are_replaced() {
         let values = HashMap::from([("A".to_owned(), "1".to_owned()), ("E".to_owned(), String::new())]);
-        let rows = [("$(A)", "1"), ("x$(A)y$(A)", "x1y1"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$$$(A)", "$1"), ("$(A", "$(A"), ("$A", "$A"), ("$", "$"), ("$(E)", ""), ("", "")];
+        let rows = [
+            ("$(A)", "1"),
+            ("x$(A)y$(A)", "x1y1"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$$$(A)", "$1"),
+            ("$(A", "$(A"),
+            ("$A", "$A"),
+            ("$", "$"),
+            ("$(E)", ""),
+            ("", ""),
+        ];
         for (text, expected) in rows {
             assert_eq!(expand(text, &values), expected, "{text}");
         }

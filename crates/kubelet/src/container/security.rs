@@ -7,8 +7,18 @@ use super::ConfigError;
 use crate::spec;
 
 const MASKED: [&str; 12] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-    "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -48,12 +58,19 @@ pub fn check_non_root(pod: &Pod, container: &Container, image: &ImageUser) -> Re
         (None, Some(0), _) => Err(ConfigError(format!("container has runAsNonRoot and image will run as root {who}"))),
         (None, Some(_), _) => Ok(()),
         (None, None, "") => Ok(()),
-        (None, None, name) => Err(ConfigError(format!("container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {who}"))),
+        (None, None, name) => Err(ConfigError(format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {who}"
+        ))),
     }
 }
 
 /// What the runtime is told. `target` is the container whose processes an ephemeral one sees.
-pub fn context(pod: &Pod, container: &Container, image: &ImageUser, target: Option<&str>) -> Result<v1::LinuxContainerSecurityContext, ConfigError> {
+pub fn context(
+    pod: &Pod,
+    container: &Container,
+    image: &ImageUser,
+    target: Option<&str>,
+) -> Result<v1::LinuxContainerSecurityContext, ConfigError> {
     let own = effective(pod, container);
     let pods = spec::of(pod).security_context.as_ref();
     let privileged = own.privileged == Some(true);
@@ -140,7 +157,10 @@ mod tests {
 
     #[test]
     fn the_containers_word_goes_before_the_pods() {
-        let (pod, c) = made(json!({"runAsUser": 1000, "runAsGroup": 2, "fsGroup": 7, "supplementalGroups": [8]}), json!({"runAsUser": 5, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "seccompProfile": {"type": "RuntimeDefault"}, "capabilities": {"drop": ["ALL"]}}));
+        let (pod, c) = made(
+            json!({"runAsUser": 1000, "runAsGroup": 2, "fsGroup": 7, "supplementalGroups": [8]}),
+            json!({"runAsUser": 5, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "seccompProfile": {"type": "RuntimeDefault"}, "capabilities": {"drop": ["ALL"]}}),
+        );
         let got = context(&pod, &c, &ImageUser { uid: Some(9), name: String::new() }, None).unwrap();
         assert_eq!((got.run_as_user.unwrap().value, got.run_as_group.unwrap().value), (5, 2));
         assert_eq!(got.supplemental_groups, [7, 8]);

@@ -58,7 +58,11 @@ fn match_length(registry: &str, image: &Name) -> Option<usize> {
     let registry = registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let (host, path) = registry.split_once('/').unwrap_or((registry, ""));
     // Docker Hub's entry has its API's address.
-    let (host, path) = if host == "index.docker.io" { ("docker.io", path.trim_start_matches("v1").trim_start_matches("v2").trim_start_matches('/')) } else { (host, path) };
+    let (host, path) = if host == "index.docker.io" {
+        ("docker.io", path.trim_start_matches("v1").trim_start_matches("v2").trim_start_matches('/'))
+    } else {
+        (host, path)
+    };
     let (wanted, own): (Vec<&str>, Vec<&str>) = (host.split('.').collect(), image.host.split('.').collect());
     let same = wanted.len() == own.len() && wanted.iter().zip(&own).all(|(w, o)| w == o || *w == "*");
     let below = path.is_empty() || image.repository == path || image.repository.strip_prefix(path).is_some_and(|r| r.starts_with('/'));
@@ -75,7 +79,10 @@ mod tests {
         let auths = json!({"auths": {
             "r.example": {"auth": STANDARD.encode("u:p")}, "https://r.example/team": {"username": "t", "password": "q"},
             "*.example": {"username": "w", "password": "x"}, "other.example": {"username": "n", "password": "n"}}});
-        let secret: Secret = serde_json::from_value(json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": STANDARD.encode(auths.to_string())}})).unwrap();
+        let secret: Secret = serde_json::from_value(
+            json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": STANDARD.encode(auths.to_string())}}),
+        )
+        .unwrap();
         let secrets = [std::sync::Arc::new(secret)];
         let users = |image: &str| matching(&secrets, &Name::parse(image).unwrap()).iter().map(|a| a.username.clone()).collect::<Vec<_>>();
         assert_eq!(users("r.example/team/app:1")[0], "t");

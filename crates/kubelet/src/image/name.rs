@@ -35,7 +35,9 @@ impl Name {
             return Err(bad());
         }
         let (host, repository) = match path.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase) => (first.to_owned(), rest.to_owned()),
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase) => {
+                (first.to_owned(), rest.to_owned())
+            }
             Some(_) => ("docker.io".to_owned(), path.to_owned()),
             None => ("docker.io".to_owned(), format!("library/{path}")),
         };
@@ -69,7 +71,8 @@ fn is_host(text: &str) -> bool {
 }
 
 fn is_digest(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(algorithm, hex)| !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+    text.split_once(':')
+        .is_some_and(|(algorithm, hex)| !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -84,7 +87,12 @@ mod tests {
             ("a/b:1", Some(("docker.io", "a/b", Some("1")))),
             ("registry.k8s.io/pause:3.10", Some(("registry.k8s.io", "pause", Some("3.10")))),
             ("localhost:5000/x", Some(("localhost:5000", "x", None))),
-            ("Foo", None), ("a//b", None), ("", None), ("x:", None), ("x@sha256:12", None), ("http://x/y", None),
+            ("Foo", None),
+            ("a//b", None),
+            ("", None),
+            ("x:", None),
+            ("x@sha256:12", None),
+            ("http://x/y", None),
         ];
         for (text, expected) in rows {
             let got = Name::parse(text).ok();

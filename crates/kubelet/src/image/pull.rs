@@ -127,7 +127,15 @@ impl Pulls {
         }
         event(EventType::Normal, "Pulling", &format!("Pulling image {asked:?}"));
         let failures = self.start(&key);
-        let task = Task { machine: machine.clone(), pod: pod.clone(), field_path: wanted.field_path.clone(), asked: asked.to_owned(), key, wake: wake.clone(), failures };
+        let task = Task {
+            machine: machine.clone(),
+            pod: pod.clone(),
+            field_path: wanted.field_path.clone(),
+            asked: asked.to_owned(),
+            key,
+            wake: wake.clone(),
+            failures,
+        };
         tokio::spawn(task.run(self.clone()));
         Outcome::Pulling
     }
@@ -189,13 +197,19 @@ impl Task {
     async fn run(self, pulls: Arc<Pulls>) {
         let started = Instant::now();
         let result = self.pull().await;
-        let event = |type_, reason: &str, message: String| self.machine.events.event_at(self.pod.as_ref(), &self.field_path, type_, reason, message);
+        let event = |type_, reason: &str, message: String| {
+            self.machine.events.event_at(self.pod.as_ref(), &self.field_path, type_, reason, message)
+        };
         let asked = &self.asked;
         let state = match result {
             Ok(image_ref) => {
                 let took = time::go(started.elapsed());
                 let size = inspect_size(self.machine.deps.images.as_ref(), &image_ref).await;
-                event(EventType::Normal, "Pulled", format!("Successfully pulled image {asked:?} in {took} ({took} including waiting). Image size: {size} bytes."));
+                event(
+                    EventType::Normal,
+                    "Pulled",
+                    format!("Successfully pulled image {asked:?} in {took} ({took} including waiting). Image size: {size} bytes."),
+                );
                 State::Pulled { image_ref }
             }
             Err(error) => {
@@ -223,7 +237,10 @@ impl Task {
             match self.machine.objects.get::<Secret>(namespace, &reference.name).await {
                 Ok(secret) => secrets.push(secret),
                 Err(error) => {
-                    let message = format!("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.", reference.name);
+                    let message = format!(
+                        "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                        reference.name
+                    );
                     tracing::debug!(%error, secret = reference.name, "reading a pull secret");
                     self.machine.event(&self.pod, EventType::Warning, "FailedToRetrieveImagePullSecret", message);
                 }

@@ -94,12 +94,16 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    const LINES: [&str; 4] = ["2026-01-01T00:00:00.1Z stdout F one", "2026-01-01T00:00:01.5Z stderr P tw", "2026-01-01T00:00:01.6Z stderr F o", "junk"];
+    const LINES: [&str; 4] =
+        ["2026-01-01T00:00:00.1Z stdout F one", "2026-01-01T00:00:01.5Z stderr P tw", "2026-01-01T00:00:01.6Z stderr F o", "junk"];
 
     #[test]
     fn lines_are_joined_filtered_and_cut() {
         assert_eq!(print(&Options::default(), &LINES), "one\ntwo\n");
-        assert_eq!(print(&Options { timestamps: true, ..Options::default() }, &LINES), "2026-01-01T00:00:00.1Z one\n2026-01-01T00:00:01.5Z two\n");
+        assert_eq!(
+            print(&Options { timestamps: true, ..Options::default() }, &LINES),
+            "2026-01-01T00:00:00.1Z one\n2026-01-01T00:00:01.5Z two\n"
+        );
         assert_eq!(print(&Options { streams: Streams::Stdout, ..Options::default() }, &LINES), "one\n");
         assert_eq!(print(&Options { since: Some("2026-01-01T00:00:01Z".parse().unwrap()), ..Options::default() }, &LINES), "two\n");
         assert_eq!(print(&Options { limit_bytes: Some(5), ..Options::default() }, &LINES), "one\nt");

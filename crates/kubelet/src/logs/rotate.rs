@@ -30,11 +30,8 @@ pub async fn check(runtime: &dyn RuntimeService, container_id: &str, path: &Path
 fn drop_oldest(path: &Path) -> io::Result<()> {
     let prefix = format!("{}.", path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default());
     let parent = path.parent().unwrap_or(path);
-    let mut moved: Vec<PathBuf> = fs::read_dir(parent)?
-        .flatten()
-        .filter(|e| e.file_name().to_string_lossy().starts_with(&prefix))
-        .map(|e| e.path())
-        .collect();
+    let mut moved: Vec<PathBuf> =
+        fs::read_dir(parent)?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)).map(|e| e.path()).collect();
     // Their names end in the time, so the order of names is that of age.
     moved.sort();
     let extra = moved.len().saturating_sub(MAX_FILES - 1);
@@ -54,7 +51,8 @@ mod tests {
         }
         fs::write(dir.path().join("1.log"), "").unwrap();
         drop_oldest(&path).unwrap();
-        let mut left: Vec<String> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let mut left: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
         left.sort();
         assert_eq!(left, ["0.log.20260103", "0.log.20260104", "0.log.20260105", "0.log.20260106", "1.log"]);
     }

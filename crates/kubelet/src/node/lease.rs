@@ -53,9 +53,20 @@ async fn renew(machine: &Machine, api: &Api<Lease>, last: Option<Lease>) -> kube
     }
     let nodes: Api<Node> = Api::all(machine.deps.client.clone());
     let node = nodes.get(name).await?;
-    let owner = OwnerReference { api_version: "v1".into(), kind: "Node".into(), name: name.clone(), uid: node.metadata.uid.unwrap_or_default(), ..OwnerReference::default() };
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: name.clone(),
+        uid: node.metadata.uid.unwrap_or_default(),
+        ..OwnerReference::default()
+    };
     let mut lease = Lease {
-        spec: Some(LeaseSpec { holder_identity: Some(name.clone()), lease_duration_seconds: Some(DURATION), renew_time: Some(now), ..LeaseSpec::default() }),
+        spec: Some(LeaseSpec {
+            holder_identity: Some(name.clone()),
+            lease_duration_seconds: Some(DURATION),
+            renew_time: Some(now),
+            ..LeaseSpec::default()
+        }),
         ..Lease::default()
     };
     lease.metadata.name = Some(name.clone());

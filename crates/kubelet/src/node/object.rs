@@ -37,7 +37,8 @@ pub(super) fn new(machine: &Machine) -> Node {
     let mut node = Node::default();
     node.metadata.name = Some(config.node_name.clone());
     node.metadata.labels = Some(labels);
-    node.metadata.annotations = Some(BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]));
+    node.metadata.annotations =
+        Some(BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]));
     node.spec = Some(NodeSpec {
         provider_id: config.provider_id.clone(),
         taints: Some(config.node_taints.iter().filter_map(|t| taint(t)).collect::<Vec<_>>()).filter(|t| !t.is_empty()),
@@ -114,7 +115,11 @@ fn resources(machine: &Machine, facts: &Facts) -> (Map<String, Value>, Map<Strin
     (
         capacity(cpu, facts.memory, kib(disk)),
         // What eviction and reservations keep back, pods cannot use.
-        capacity((cpu - config.reserved.milli_cpu).max(0), (facts.memory - huge - MEMORY_LOW - config.reserved.memory).max(0), free_for_pods.to_string()),
+        capacity(
+            (cpu - config.reserved.milli_cpu).max(0),
+            (facts.memory - huge - MEMORY_LOW - config.reserved.memory).max(0),
+            free_for_pods.to_string(),
+        ),
     )
 }
 
@@ -132,9 +137,30 @@ fn conditions(node: &Node, facts: &Facts, runtime: &RuntimeState, now: &Time) ->
         ("False", "KubeletNotReady", format!("[{}]", runtime.problems.join(", ")).trim_matches(['[', ']']).to_owned())
     };
     let rows = [
-        ("MemoryPressure", pressure(memory, ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"), ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"))),
-        ("DiskPressure", pressure(disk, ("KubeletHasDiskPressure", "kubelet has disk pressure"), ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"))),
-        ("PIDPressure", pressure(pids, ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"), ("KubeletHasSufficientPID", "kubelet has sufficient PID available"))),
+        (
+            "MemoryPressure",
+            pressure(
+                memory,
+                ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+                ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            ),
+        ),
+        (
+            "DiskPressure",
+            pressure(
+                disk,
+                ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+                ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            ),
+        ),
+        (
+            "PIDPressure",
+            pressure(
+                pids,
+                ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+                ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            ),
+        ),
         ("Ready", ready),
     ];
     let old = node.status.as_ref().and_then(|s| s.conditions.as_ref());

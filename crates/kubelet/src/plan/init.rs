@@ -38,7 +38,8 @@ pub(super) fn plan(pod: &Pod, view: &View, verdicts: &dyn Verdicts, plan: &mut P
     if init.is_empty() {
         return Progress::Complete;
     }
-    let mut complete = spec.containers.iter().filter_map(|c| view.latest(&c.name)).any(|s| matches!(s.state, RunState::Created | RunState::Running));
+    let mut complete =
+        spec.containers.iter().filter_map(|c| view.latest(&c.name)).any(|s| matches!(s.state, RunState::Created | RunState::Running));
     let mut later_known = complete;
     for (index, container) in init.iter().enumerate().rev() {
         let sidecar = spec::is_sidecar(container);

@@ -43,10 +43,22 @@ pub(crate) fn view(pod: &Pod, lines: &[&str]) -> View {
         let exit_code = words.next().map_or(0, |w| w.parse().unwrap());
         let hash = spec::find(spec::of(pod), name).map(|(_, c)| labels::hash(&c)).unwrap_or_default();
         Seen {
-            id: format!("{name}-id"), name: name.into(), state, created_at: 100 - at as i64, started_at: 1, finished_at: 2, exit_code,
-            reason: String::new(), message: String::new(), image: "i".into(), image_ref: "i@1".into(),
+            id: format!("{name}-id"),
+            name: name.into(),
+            state,
+            created_at: 100 - at as i64,
+            started_at: 1,
+            finished_at: 2,
+            exit_code,
+            reason: String::new(),
+            message: String::new(),
+            image: "i".into(),
+            image_ref: "i@1".into(),
             noted: labels::Noted { hash, ..labels::Noted::default() },
-            log_path: String::new(), mounts: vec![], resources: None, user: None,
+            log_path: String::new(),
+            mounts: vec![],
+            resources: None,
+            user: None,
         }
     });
     let sandbox = Sandbox { id: "s".into(), ready: true, attempt: 0, created_at: 1, ips: vec!["10.0.0.1".into()] };
@@ -111,7 +123,9 @@ fn sidecars_start_before_and_are_kept_running() {
     assert_eq!(show(&decide(&p, &["s running"])), r#"Keep("s") kill[] init[1] run[]"#);
     assert_eq!(show(&decide(&p, &["i exited 0", "s running"])), r#"Keep("s") kill[] init[] run[0]"#);
     assert_eq!(show(&decide(&p, &["a running", "i exited 0", "s exited 1"])), r#"Keep("s") kill[] init[0] run[]"#);
-    let probed = pod(json!({"initContainers": [{"name": "s", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 1}}}], "containers": [{"name": "a"}]}));
+    let probed = pod(
+        json!({"initContainers": [{"name": "s", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 1}}}], "containers": [{"name": "a"}]}),
+    );
     assert_eq!(show(&decide(&probed, &["s running"])), r#"Keep("s") kill[] init[] run[]"#);
     let started = Fixed { startup: HashMap::from([("s-id".into(), Verdict::Success)]), ..Fixed::default() };
     assert_eq!(show(&plan(&probed, &view(&probed, &["s running"]), &started)), r#"Keep("s") kill[] init[] run[0]"#);

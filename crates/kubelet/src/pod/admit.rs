@@ -42,8 +42,18 @@ pub(super) fn check(pod: &Pod, others: &[Arc<Pod>], node: &Node) -> Option<Impos
 /// The first sysctl that would reach beyond the pod, with upstream's reason.
 fn unsafe_sysctl(pod: &Pod) -> Option<String> {
     const SAFE: [&str; 12] = [
-        "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start",
-        "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
     ];
     let spec = spec::of(pod);
     for sysctl in spec.security_context.as_ref()?.sysctls.iter().flatten() {
@@ -123,11 +133,20 @@ mod tests {
     #[test]
     fn a_node_refuses_what_it_cannot_hold() {
         let node: Node = serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"zone": "a"}}, "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "2"}}})).unwrap();
-        let busy = Arc::new(pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "600m"}}, "ports": [{"containerPort": 80, "hostPort": 80}]}]})));
-        let ask = |spec: serde_json::Value, others: usize| check(&pod(spec), &vec![busy.clone(); others], &node).map(|i| (i.reason, i.message));
+        let busy = Arc::new(pod(
+            json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "600m"}}, "ports": [{"containerPort": 80, "hostPort": 80}]}]}),
+        ));
+        let ask =
+            |spec: serde_json::Value, others: usize| check(&pod(spec), &vec![busy.clone(); others], &node).map(|i| (i.reason, i.message));
         assert_eq!(ask(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "300m"}}}]}), 1), None);
         let cpu = ask(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}), 1).unwrap();
-        assert_eq!(cpu, ("OutOfcpu".into(), "Pod was rejected: Node didn't have enough resource: cpu, requested: 500, used: 600, capacity: 1000".into()));
+        assert_eq!(
+            cpu,
+            (
+                "OutOfcpu".into(),
+                "Pod was rejected: Node didn't have enough resource: cpu, requested: 500, used: 600, capacity: 1000".into()
+            )
+        );
         assert_eq!(ask(json!({"containers": []}), 2).unwrap().0, "OutOfpods");
         let port = |ip: &str, protocol: &str| json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80, "hostIP": ip, "protocol": protocol}]}]});
         assert_eq!(ask(port("127.0.0.1", "TCP"), 1).unwrap().0, "NodePorts");

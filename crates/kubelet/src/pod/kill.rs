@@ -95,7 +95,9 @@ impl Kill {
         }
         let request = v1::StopContainerRequest { container_id: self.id.clone(), timeout: left(self.grace).max(MIN_GRACE) };
         match self.machine.deps.runtime.stop_container(request).await {
-            Err(error) if !error.is_not_found() => tracing::warn!(pod = spec::label(&self.pod), container = self.name, %error, "stopping a container"),
+            Err(error) if !error.is_not_found() => {
+                tracing::warn!(pod = spec::label(&self.pod), container = self.name, %error, "stopping a container")
+            }
             _ => {
                 if let Some(order) = &self.order {
                     order.send_if_modified(|names| names.insert(self.name.clone()));

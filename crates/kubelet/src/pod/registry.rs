@@ -183,17 +183,24 @@ impl Registry {
         );
         let (Ok(sandboxes), Ok(containers)) = (sandboxes, containers) else { return };
         self.rotate_logs(&containers.containers).await;
-        let rows = sandboxes.items.into_iter().map(|s| (s.labels, s.id, s.state)).chain(containers.containers.into_iter().map(|c| (c.labels, c.id, c.state)));
+        let rows = sandboxes
+            .items
+            .into_iter()
+            .map(|s| (s.labels, s.id, s.state))
+            .chain(containers.containers.into_iter().map(|c| (c.labels, c.id, c.state)));
         let mut now: HashMap<String, Vec<String>> = HashMap::new();
         for (mut row_labels, id, state) in rows {
             if let Some(uid) = row_labels.remove(labels::POD_UID) {
                 now.entry(uid).or_default().push(format!("{id}={state}"));
             }
         }
-        let now: HashMap<String, String> = now.into_iter().map(|(uid, mut list)| {
-            list.sort();
-            (uid, list.join(","))
-        }).collect();
+        let now: HashMap<String, String> = now
+            .into_iter()
+            .map(|(uid, mut list)| {
+                list.sort();
+                (uid, list.join(","))
+            })
+            .collect();
         let handles = self.lock();
         for (uid, handle) in handles.iter() {
             if now.get(uid) != known.get(uid) {
@@ -214,7 +221,9 @@ impl Registry {
             let dir = config.log_dir(label(labels::POD_NAMESPACE), label(labels::POD_NAME), label(labels::POD_UID)).join(name);
             let path = dir.join(format!("{}.log", labels::read(&container.annotations).restart_count));
             match rotate::check(self.machine.deps.runtime.as_ref(), &container.id, &path, &now).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(path = %path.display(), %error, "rotating a log"),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "rotating a log")
+                }
                 _ => {}
             }
         }

@@ -170,7 +170,8 @@ impl Worker {
         }
         let (machine, pod) = (self.machine.clone(), self.pod.clone());
         let field_path = kind.field_path(&container.name);
-        let wanted = Wanted { image: container.image.as_deref().unwrap_or_default(), policy: container.image_pull_policy.as_deref(), field_path };
+        let wanted =
+            Wanted { image: container.image.as_deref().unwrap_or_default(), policy: container.image_pull_policy.as_deref(), field_path };
         let Some((image_ref, user)) = self.image(kind, container, &wanted).await else { return Started::No };
         if !self.volume_images(kind, container).await {
             return Started::No;
@@ -206,7 +207,14 @@ impl Worker {
                 // Failed pulls have their own events.
                 let news = self.waiting.get(&container.name).is_none_or(|w| w.reason != failure.reason);
                 if news && !matches!(failure.reason, "ErrImagePull" | "ImagePullBackOff") {
-                    machine.container_event(&pod, kind, &container.name, EventType::Warning, "Failed", format!("Error: {}", failure.reason));
+                    machine.container_event(
+                        &pod,
+                        kind,
+                        &container.name,
+                        EventType::Warning,
+                        "Failed",
+                        format!("Error: {}", failure.reason),
+                    );
                 }
                 self.wait(container, failure.reason, failure.message);
                 None
@@ -220,7 +228,11 @@ impl Worker {
         let mounts = |name: &str| container.volume_mounts.iter().flatten().any(|m| m.name == name);
         for volume in spec::of(&pod).volumes.iter().flatten().filter(|v| mounts(&v.name)) {
             let Some(source) = &volume.image else { continue };
-            let wanted = Wanted { image: source.reference.as_deref().unwrap_or_default(), policy: source.pull_policy.as_deref(), field_path: format!("spec.volumes{{{}}}", volume.name) };
+            let wanted = Wanted {
+                image: source.reference.as_deref().unwrap_or_default(),
+                policy: source.pull_policy.as_deref(),
+                field_path: format!("spec.volumes{{{}}}", volume.name),
+            };
             let Some((image_ref, _)) = self.image(kind, container, &wanted).await else { return false };
             if let Some(mounted) = self.volumes.ready.as_mut().and_then(|v| v.mounted.get_mut(&volume.name)) {
                 mounted.image = Some(image_ref);
@@ -265,10 +277,21 @@ impl Worker {
         let volumes = self.volumes.ready.as_ref().map(|v| v.mounted.clone()).unwrap_or_default();
         let around = self.around();
         let making = Making {
-            pod: &pod, container, restart_count: self.restart_count(container), image_ref, image_user: user, around: &around, volumes: &volumes, target: target.as_deref(),
+            pod: &pod,
+            container,
+            restart_count: self.restart_count(container),
+            image_ref,
+            image_user: user,
+            around: &around,
+            volumes: &volumes,
+            target: target.as_deref(),
         };
         let config = config::build(&machine, &making).await.map_err(|e| config_error(e.0))?;
-        let request = v1::CreateContainerRequest { pod_sandbox_id: sandbox_id, config: Some(config), sandbox_config: Some(sandbox::config(&machine, &pod, attempt)) };
+        let request = v1::CreateContainerRequest {
+            pod_sandbox_id: sandbox_id,
+            config: Some(config),
+            sandbox_config: Some(sandbox::config(&machine, &pod, attempt)),
+        };
         let runtime = &machine.deps.runtime;
         let id = runtime.create_container(request).await.map_err(|e| ("CreateContainerError", e.to_string()))?.container_id;
         machine.container_event(&pod, kind, &container.name, EventType::Normal, "Created", "Container created");
@@ -299,7 +322,12 @@ impl Worker {
         self.machine.container_event(&self.pod, kind, name, EventType::Warning, "FailedPostStartHook", "PostStartHook failed");
         self.waiting.insert(name.to_owned(), Waiting { reason: "PostStartHookError".into(), message });
         if self.view.by_id(id).is_some_and(|c| c.state == RunState::Running) {
-            self.kill(plan::Kill { id: id.to_owned(), name: name.to_owned(), message: "FailedPostStartHook".into(), reason: KillReason::Other });
+            self.kill(plan::Kill {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                message: "FailedPostStartHook".into(),
+                reason: KillReason::Other,
+            });
         }
     }
 
@@ -327,7 +355,8 @@ impl Worker {
     async fn forget_older(&self, name: &str) {
         let ended = self.view.containers.iter().filter(|c| c.name == name && c.state == RunState::Exited);
         for container in ended.skip(KEPT) {
-            let removed = self.machine.deps.runtime.remove_container(v1::RemoveContainerRequest { container_id: container.id.clone() }).await;
+            let removed =
+                self.machine.deps.runtime.remove_container(v1::RemoveContainerRequest { container_id: container.id.clone() }).await;
             match removed {
                 Ok(_) => drop(std::fs::remove_file(&container.log_path)),
                 Err(error) => tracing::debug!(container = container.id, %error, "removing an ended container"),

@@ -234,7 +234,10 @@ impl Worker {
                 }
                 // The first word that the node has the pod goes out while the sandbox is made.
                 self.publish();
-                let made = { let pod = self.pod.clone(); self.make_sandbox_and_volumes(&pod, attempt).await };
+                let made = {
+                    let pod = self.pod.clone();
+                    self.make_sandbox_and_volumes(&pod, attempt).await
+                };
                 if !made || !self.observe().await {
                     return;
                 }

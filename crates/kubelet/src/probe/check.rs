@@ -82,10 +82,15 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
             named.or_else(|| name.parse().ok())
         }
     };
-    let invalid = || format!("invalid port number: {}", match port {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(name) => name.clone(),
-    });
+    let invalid = || {
+        format!(
+            "invalid port number: {}",
+            match port {
+                IntOrString::Int(number) => number.to_string(),
+                IntOrString::String(name) => name.clone(),
+            }
+        )
+    };
     number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(invalid)
 }
 

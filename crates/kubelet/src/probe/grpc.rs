@@ -19,7 +19,10 @@ pub(super) async fn check(host: &str, port: u16, service: &str, timeout: Duratio
     let address = join(host, port);
     match tokio::time::timeout(timeout, call(host, port, &address, service)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Failure(format!("timeout: failed to connect service {address:?} within {}: context deadline exceeded", time::go(timeout))),
+        Err(_) => Outcome::Failure(format!(
+            "timeout: failed to connect service {address:?} within {}: context deadline exceeded",
+            time::go(timeout)
+        )),
     }
 }
 
@@ -85,9 +88,14 @@ async fn answer(response: http::Response<hyper::body::Incoming>) -> Outcome {
     let said = Some(text(&trailers)).filter(|t| !t.is_empty()).unwrap_or_else(|| text(&head.headers));
     match status.as_deref() {
         Some("0") => health(collected.to_bytes()),
-        Some(UNIMPLEMENTED) => Outcome::Failure(format!("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {said}")),
+        Some(UNIMPLEMENTED) => {
+            Outcome::Failure(format!("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {said}"))
+        }
         Some(code) => Outcome::Failure(format!("error: health rpc probe failed: rpc error: code = {code} desc = {said}")),
-        None => Outcome::Failure(format!("error: health rpc probe failed: unexpected HTTP status code received from server: {}", head.status.as_u16())),
+        None => Outcome::Failure(format!(
+            "error: health rpc probe failed: unexpected HTTP status code received from server: {}",
+            head.status.as_u16()
+        )),
     }
 }
 
@@ -118,7 +126,10 @@ mod tests {
         assert_eq!(message("")[..], [0, 0, 0, 0, 0]);
         assert_eq!(message("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
         assert_eq!(health(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1])), Outcome::Success);
-        assert_eq!(health(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 2])), Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".into()));
+        assert_eq!(
+            health(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 2])),
+            Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".into())
+        );
     }
 
     proptest! {

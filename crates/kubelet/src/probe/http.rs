@@ -156,7 +156,8 @@ async fn send(sender: &mut hyper::client::conn::http1::SendRequest<Empty<Bytes>>
         built = built.header(name, value);
     }
     let built = built.body(Empty::new()).map_err(|e| e.to_string())?;
-    let response = sender.send_request(built).await.map_err(|e| if e.is_incomplete_message() { "EOF".to_owned() } else { e.to_string() })?;
+    let response =
+        sender.send_request(built).await.map_err(|e| if e.is_incomplete_message() { "EOF".to_owned() } else { e.to_string() })?;
     let status = response.status().as_u16();
     let location = response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
     // A longer body is simply not told.
@@ -183,13 +184,30 @@ mod tls {
     }
 
     impl ServerCertVerifier for Anybody {
-        fn verify_server_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: &ServerName<'_>, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, Error> {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
             Ok(ServerCertVerified::assertion())
         }
-        fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
             verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
         }
-        fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
             verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
         }
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -227,7 +245,11 @@ mod tests {
 
     #[tokio::test]
     async fn answers_and_local_redirects() {
-        let port = server(vec!["HTTP/1.1 302 F\r\nlocation: /new\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nECHO"]).await;
+        let port = server(vec![
+            "HTTP/1.1 302 F\r\nlocation: /new\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nECHO",
+        ])
+        .await;
         let answer = get(request(port)).await.unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "GET /new HTTP/1.1"));
         let port = server(vec!["HTTP/1.1 302 F\r\nlocation: http://elsewhere.example/\r\ncontent-length: 0\r\n\r\n"]).await;

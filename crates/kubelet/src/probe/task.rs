@@ -16,7 +16,13 @@ use crate::time;
 const RETRIES: usize = 3;
 /// A container that was not ready at once is looked at again this soon, without counting, so that fast starters need not
 /// wait for a whole period.
-const EARLY: [Duration; 5] = [Duration::from_millis(25), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+const EARLY: [Duration; 5] = [
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 
 pub(super) struct Task {
     pub(super) target: Target,
@@ -158,7 +164,8 @@ mod tests {
     fn verdicts_need_their_thresholds() {
         let probe = Probe { failure_threshold: Some(2), success_threshold: Some(1), ..Probe::default() };
         let mut row = Row::default();
-        let got: Vec<Option<Verdict>> = "fsffs".chars().map(|c| row.add(if c == 'f' { Verdict::Failure } else { Verdict::Success }, &probe)).collect();
+        let got: Vec<Option<Verdict>> =
+            "fsffs".chars().map(|c| row.add(if c == 'f' { Verdict::Failure } else { Verdict::Success }, &probe)).collect();
         assert_eq!(got, [None, Some(Verdict::Success), None, Some(Verdict::Failure), Some(Verdict::Success)]);
     }
 }

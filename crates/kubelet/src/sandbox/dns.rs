@@ -50,12 +50,14 @@ fn build(pod: &Pod, host: DnsConfig, config: &Config) -> DnsConfig {
 }
 
 fn limit(mut dns: DnsConfig) -> DnsConfig {
-    let distinct = |list: Vec<String>| list.into_iter().fold(Vec::new(), |mut kept: Vec<String>, item| {
-        if !kept.contains(&item) {
-            kept.push(item);
-        }
-        kept
-    });
+    let distinct = |list: Vec<String>| {
+        list.into_iter().fold(Vec::new(), |mut kept: Vec<String>, item| {
+            if !kept.contains(&item) {
+                kept.push(item);
+            }
+            kept
+        })
+    };
     dns.servers = distinct(dns.servers);
     dns.searches = distinct(dns.searches);
     dns.servers.truncate(MAX_SERVERS);
@@ -73,7 +75,9 @@ fn parse(text: &str) -> DnsConfig {
         let mut words = line.split_whitespace();
         match words.next() {
             Some("nameserver") => dns.servers.extend(words.next().map(str::to_owned)),
-            Some("search") => dns.searches = words.map(|w| if w == "." { w.to_owned() } else { w.trim_end_matches('.').to_owned() }).collect(),
+            Some("search") => {
+                dns.searches = words.map(|w| if w == "." { w.to_owned() } else { w.trim_end_matches('.').to_owned() }).collect()
+            }
             Some("options") => dns.options = words.map(str::to_owned).collect(),
             _ => {}
         }
@@ -99,14 +103,17 @@ mod tests {
 
     #[test]
     fn policies() {
-        let cluster = ("10.43.0.10".into(), "n.svc.cluster.local svc.cluster.local cluster.local corp.example lan".into(), "ndots:5".into());
+        let cluster =
+            ("10.43.0.10".into(), "n.svc.cluster.local svc.cluster.local cluster.local corp.example lan".into(), "ndots:5".into());
         let host = ("192.0.2.53".into(), "corp.example lan".into(), "rotate".into());
         assert_eq!(of(json!({"containers": [], "dnsPolicy": "ClusterFirst"})), cluster);
         assert_eq!(of(json!({"containers": [], "dnsPolicy": "ClusterFirst", "hostNetwork": true})), host);
         assert_eq!(of(json!({"containers": [], "dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": true})), cluster);
         assert_eq!(of(json!({"containers": [], "dnsPolicy": "Default"})), host);
         assert_eq!(
-            of(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a.b"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}})),
+            of(
+                json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a.b"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}})
+            ),
             ("1.1.1.1".into(), "a.b".into(), "ndots:2 edns0".into())
         );
     }

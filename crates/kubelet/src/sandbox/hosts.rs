@@ -59,8 +59,10 @@ mod tests {
 
     #[test]
     fn the_managed_file() {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [], "subdomain": "sub",
-            "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]}})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [], "subdomain": "sub",
+            "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]}}))
+            .unwrap();
         let expected = format!("{HEADER}{FIXED}10.0.0.1\tp.sub.n.svc.cluster.local\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n");
         assert_eq!(managed(&pod, &["10.0.0.1".into()], "cluster.local"), expected);
     }

@@ -67,7 +67,8 @@ impl Access {
         if let Some(known) = recall(&self.tokens, &token.to_owned(), |_| TOKEN) {
             return known;
         }
-        let review = TokenReview { spec: TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() }, ..TokenReview::default() };
+        let review =
+            TokenReview { spec: TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() }, ..TokenReview::default() };
         let answer = Api::<TokenReview>::all(self.client.clone()).create(&PostParams::default(), &review).await;
         let status = match answer {
             Ok(review) => review.status.unwrap_or_default(),
@@ -107,7 +108,12 @@ impl Access {
             name: Some(self.node.clone()),
             ..ResourceAttributes::default()
         };
-        let spec = SubjectAccessReviewSpec { user: Some(question.who.user.clone()), groups: Some(question.who.groups.clone()), resource_attributes: Some(attributes), ..SubjectAccessReviewSpec::default() };
+        let spec = SubjectAccessReviewSpec {
+            user: Some(question.who.user.clone()),
+            groups: Some(question.who.groups.clone()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let answer = Api::<SubjectAccessReview>::all(self.client.clone()).create(&PostParams::default(), &review).await;
         match answer {

@@ -37,10 +37,18 @@ async fn route(shared: &Shared, parts: &[&str], query: &Query, request: Request<
         ["healthz", ..] => reply::text(StatusCode::OK, "ok"),
         ["pods"] => pods(shared),
         ["containerLogs", namespace, pod, container] => logs::answer(shared, namespace, pod, container, query).await,
-        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] if interactive => stream::exec(shared, namespace, pod, container, query, request).await,
-        ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] if interactive => stream::attach(shared, namespace, pod, container, query, request).await,
-        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] if interactive => stream::port_forward(shared, namespace, pod, query, request).await,
-        ["run", namespace, pod, container] | ["run", namespace, pod, _, container] if request.method() == Method::POST => stream::run(shared, namespace, pod, container, query).await,
+        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] if interactive => {
+            stream::exec(shared, namespace, pod, container, query, request).await
+        }
+        ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] if interactive => {
+            stream::attach(shared, namespace, pod, container, query, request).await
+        }
+        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] if interactive => {
+            stream::port_forward(shared, namespace, pod, query, request).await
+        }
+        ["run", namespace, pod, container] | ["run", namespace, pod, _, container] if request.method() == Method::POST => {
+            stream::run(shared, namespace, pod, container, query).await
+        }
         ["stats", "summary"] => stats::summary(shared).await,
         ["metrics"] => metrics::own(shared),
         ["metrics", "resource"] => metrics::resource(shared).await,

@@ -98,10 +98,18 @@ pub(super) async fn summary(shared: &Shared) -> Response<Body> {
 }
 
 fn pod_json(pod: &Pod) -> Value {
-    let containers: Vec<Value> = pod.containers.iter().map(|c| with(json!({ "name": c.name, "startTime": null }), &c.stats.cpu, &c.stats.memory)).collect();
-    let mut whole = with(json!({ "podRef": { "name": pod.name, "namespace": pod.namespace, "uid": pod.uid }, "startTime": null, "containers": containers }), &pod.cpu, &pod.memory);
+    let containers: Vec<Value> =
+        pod.containers.iter().map(|c| with(json!({ "name": c.name, "startTime": null }), &c.stats.cpu, &c.stats.memory)).collect();
+    let mut whole = with(
+        json!({ "podRef": { "name": pod.name, "namespace": pod.namespace, "uid": pod.uid }, "startTime": null, "containers": containers }),
+        &pod.cpu,
+        &pod.memory,
+    );
     if let (Some(network), Some(map)) = (pod.network.as_ref().and_then(|n| n.default_interface.as_ref()), whole.as_object_mut()) {
-        map.insert("network".into(), json!({ "name": network.name, "rxBytes": number(&network.rx_bytes), "txBytes": number(&network.tx_bytes) }));
+        map.insert(
+            "network".into(),
+            json!({ "name": network.name, "rxBytes": number(&network.rx_bytes), "txBytes": number(&network.tx_bytes) }),
+        );
     }
     whole
 }
@@ -114,12 +122,21 @@ fn with(mut value: Value, cpu: &Option<v1::CpuUsage>, memory: &Option<v1::Memory
         map.insert(key.to_owned(), Value::Object(inner));
     };
     if let Some(c) = cpu {
-        set(map, "cpu", c.timestamp, vec![("usageNanoCores", number(&c.usage_nano_cores)), ("usageCoreNanoSeconds", number(&c.usage_core_nano_seconds))]);
+        set(
+            map,
+            "cpu",
+            c.timestamp,
+            vec![("usageNanoCores", number(&c.usage_nano_cores)), ("usageCoreNanoSeconds", number(&c.usage_core_nano_seconds))],
+        );
     }
     if let Some(m) = memory {
         let rows = vec![
-            ("availableBytes", number(&m.available_bytes)), ("usageBytes", number(&m.usage_bytes)), ("workingSetBytes", number(&m.working_set_bytes)),
-            ("rssBytes", number(&m.rss_bytes)), ("pageFaults", number(&m.page_faults)), ("majorPageFaults", number(&m.major_page_faults)),
+            ("availableBytes", number(&m.available_bytes)),
+            ("usageBytes", number(&m.usage_bytes)),
+            ("workingSetBytes", number(&m.working_set_bytes)),
+            ("rssBytes", number(&m.rss_bytes)),
+            ("pageFaults", number(&m.page_faults)),
+            ("majorPageFaults", number(&m.major_page_faults)),
         ];
         set(map, "memory", m.timestamp, rows);
     }

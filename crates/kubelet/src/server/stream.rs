@@ -54,7 +54,14 @@ fn wanted(query: &Query) -> Wanted {
 }
 
 /// Runs a command in a container.
-pub(super) async fn exec(shared: &Shared, namespace: &str, pod: &str, container: &str, query: &Query, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn exec(
+    shared: &Shared,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    query: &Query,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let wanted = wanted(query);
     if !(wanted.stdin || wanted.stdout || wanted.stderr) {
         return reply::text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
@@ -67,7 +74,14 @@ pub(super) async fn exec(shared: &Shared, namespace: &str, pod: &str, container:
         Ok(accepted) => accepted,
         Err(error) => return refused(&error),
     };
-    let call = v1::ExecRequest { container_id, cmd: query.all("command"), tty: wanted.tty, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
+    let call = v1::ExecRequest {
+        container_id,
+        cmd: query.all("command"),
+        tty: wanted.tty,
+        stdin: wanted.stdin,
+        stdout: wanted.stdout,
+        stderr: wanted.stderr,
+    };
     let streaming = shared.machine.deps.streaming.clone();
     tokio::spawn(async move {
         finish(pending, async |streams| streaming.exec(call, streams).await).await;
@@ -76,7 +90,14 @@ pub(super) async fn exec(shared: &Shared, namespace: &str, pod: &str, container:
 }
 
 /// Joins the client to a container's main process.
-pub(super) async fn attach(shared: &Shared, namespace: &str, pod: &str, container: &str, query: &Query, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn attach(
+    shared: &Shared,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    query: &Query,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let wanted = wanted(query);
     if !(wanted.stdin || wanted.stdout || wanted.stderr) {
         return reply::text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
@@ -131,7 +152,13 @@ pub(super) async fn run(shared: &Shared, namespace: &str, pod: &str, container: 
 }
 
 /// Forwards connections to ports of a pod.
-pub(super) async fn port_forward(shared: &Shared, namespace: &str, name: &str, query: &Query, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn port_forward(
+    shared: &Shared,
+    namespace: &str,
+    name: &str,
+    query: &Query,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let Some(pod) = shared.registry.find(namespace, name) else { return reply::text(StatusCode::NOT_FOUND, "pod does not exist") };
     let view = match observe::pod(shared.machine.deps.runtime.as_ref(), spec::uid(&pod), &View::default()).await {
         Ok(view) => view,

@@ -25,7 +25,8 @@ async fn place() -> Place {
     let issued = authority.issue(&pki::Identity::server("node-1", vec!["node-1".into()], vec![]), &Clock::System).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = Arc::new(pki::trust_only(authority.certificate_pem()).unwrap());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).allow_unauthenticated().build().unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).allow_unauthenticated().build().unwrap();
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let tls = builder.with_client_cert_verifier(verifier).with_cert_resolver(pki::RotatingCertificate::new(&issued).unwrap());
     // Freed at once and taken again below; another process may come between, but not on purpose.
@@ -101,7 +102,9 @@ async fn commands_and_connections_reach_the_runtime() {
     let streams = streaming::Streams { stdin: None, stdout: Some(Box::pin(theirs)), stderr: None, resize: tokio::sync::mpsc::channel(1).1 };
     let wanted = streaming::remote_command::Wanted { stdout: true, ..Default::default() };
     let io = place.connect(Some("system:masters")).await;
-    let status = streaming::client::remote_command(io, "node-1", "/exec/ns/web/c?command=echo&command=a%20b&output=1", wanted, streams).await.unwrap();
+    let status = streaming::client::remote_command(io, "node-1", "/exec/ns/web/c?command=echo&command=a%20b&output=1", wanted, streams)
+        .await
+        .unwrap();
     assert_eq!(status, streaming::ExitStatus::Code(7));
     let mut text = String::new();
     tokio::io::BufReader::new(ours).read_to_string(&mut text).await.unwrap();

@@ -117,7 +117,9 @@ fn ready(facts: &Facts<'_>, conditions: &[PodCondition], containers: Verdict) ->
         let name = &gate.condition_type;
         match conditions.iter().find(|c| c.type_ == *name) {
             None => unready.push(format!("corresponding condition of pod readiness gate {name:?} does not exist.")),
-            Some(c) if c.status != "True" => unready.push(format!("the status of pod readiness gate {name:?} is not \"True\", but {}", c.status)),
+            Some(c) if c.status != "True" => {
+                unready.push(format!("the status of pod readiness gate {name:?} is not \"True\", but {}", c.status))
+            }
             Some(_) => {}
         }
     }

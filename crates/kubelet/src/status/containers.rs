@@ -36,8 +36,7 @@ pub(super) fn statuses(facts: &Facts<'_>, kind: Kind) -> Vec<ContainerStatus> {
         Kind::Ephemeral => &facts.old.ephemeral_container_statuses,
     };
     let old = old.as_deref().unwrap_or_default();
-    let mut list: Vec<ContainerStatus> =
-        containers.iter().map(|c| one(facts, kind, c, old.iter().find(|s| s.name == c.name))).collect();
+    let mut list: Vec<ContainerStatus> = containers.iter().map(|c| one(facts, kind, c, old.iter().find(|s| s.name == c.name))).collect();
     if kind != Kind::Init {
         list.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -78,7 +77,9 @@ fn from_seen(facts: &Facts<'_>, container: &Container, seen: &Seen, old: Option<
         container_id: Some(format!("{}://{}", facts.runtime, seen.id)),
         restart_count: seen.noted.restart_count,
         state: Some(match old {
-            Some(old) if seen.state == RunState::Unknown && old.state.as_ref().is_some_and(|s| s.running.is_some()) => lost("The container could not be located when the pod was terminated"),
+            Some(old) if seen.state == RunState::Unknown && old.state.as_ref().is_some_and(|s| s.running.is_some()) => {
+                lost("The container could not be located when the pod was terminated")
+            }
             _ => state(facts, seen),
         }),
         resources: in_force(container, seen),
@@ -124,7 +125,9 @@ fn state(facts: &Facts<'_>, seen: &Seen) -> ContainerState {
     let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
     match seen.state {
         RunState::Running => ContainerState { running: Some(ContainerStateRunning { started_at }), ..ContainerState::default() },
-        RunState::Created | RunState::Unknown => ContainerState { waiting: Some(ContainerStateWaiting::default()), ..ContainerState::default() },
+        RunState::Created | RunState::Unknown => {
+            ContainerState { waiting: Some(ContainerStateWaiting::default()), ..ContainerState::default() }
+        }
         RunState::Exited => ContainerState {
             terminated: Some(ContainerStateTerminated {
                 exit_code: seen.exit_code,
@@ -150,7 +153,12 @@ fn lost(message: &str) -> ContainerState {
 }
 
 fn ended(reason: &str, message: &str, exit_code: i32) -> ContainerState {
-    let terminated = ContainerStateTerminated { reason: Some(reason.into()), message: Some(message.into()), exit_code, ..ContainerStateTerminated::default() };
+    let terminated = ContainerStateTerminated {
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        exit_code,
+        ..ContainerStateTerminated::default()
+    };
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
 }
 
@@ -163,7 +171,11 @@ fn wait_or_complete(facts: &Facts<'_>, kind: Kind, container: &Container, seen: 
         let begun = spec::of(facts.pod).containers.iter().filter_map(|c| facts.view.latest(&c.name)).any(|s| s.state != RunState::Unknown);
         let waits = status.state.as_ref().is_some_and(|s| s.waiting.is_some());
         if seen.is_none() && begun && waits && !spec::is_sidecar(container) {
-            status.state = Some(ended("Completed", "Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally", 0));
+            status.state = Some(ended(
+                "Completed",
+                "Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally",
+                0,
+            ));
             return;
         }
     }

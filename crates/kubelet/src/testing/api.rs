@@ -90,11 +90,18 @@ impl Api {
             },
             "POST" if path.ends_with("/token") => {
                 let status = json!({"token": "token-1", "expirationTimestamp": "2099-01-01T00:00:00Z"});
-                reply(201, &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": body["spec"], "status": status}))
+                reply(
+                    201,
+                    &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": body["spec"], "status": status}),
+                )
             }
             "POST" => {
                 let full = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
-                if self.get(&full).is_some() { reply(409, &status(409, "AlreadyExists", "already exists")) } else { reply(201, &self.put(&full, body)) }
+                if self.get(&full).is_some() {
+                    reply(409, &status(409, "AlreadyExists", "already exists"))
+                } else {
+                    reply(201, &self.put(&full, body))
+                }
             }
             "PUT" => reply(200, &self.put(&path, body)),
             "PATCH" => {
@@ -148,7 +155,8 @@ fn selected(of: &str, path: &str, object: &Value, query: &str) -> bool {
         None => {
             // All namespaces: /api/v1/pods has /api/v1/namespaces/x/pods/y.
             let (base, resource) = path.rsplit_once('/').unwrap();
-            of.strip_prefix(&format!("{base}/namespaces/")).is_some_and(|rest| rest.split('/').nth(1) == Some(resource) && rest.split('/').count() == 3)
+            of.strip_prefix(&format!("{base}/namespaces/"))
+                .is_some_and(|rest| rest.split('/').nth(1) == Some(resource) && rest.split('/').count() == 3)
         }
     };
     let selector = query.split('&').find_map(|p| p.strip_prefix("fieldSelector=")).unwrap_or_default();

@@ -50,7 +50,8 @@ impl Runtime {
     /// The configuration of the newest container of a name.
     pub(crate) fn config_of(&self, name: &str) -> ContainerConfig {
         let state = self.state.lock().unwrap();
-        let newest = state.containers.values().filter(|(_, s, _)| s.metadata.as_ref().unwrap().name == name).max_by_key(|(_, s, _)| s.created_at);
+        let newest =
+            state.containers.values().filter(|(_, s, _)| s.metadata.as_ref().unwrap().name == name).max_by_key(|(_, s, _)| s.created_at);
         newest.unwrap().2.clone()
     }
 
@@ -149,13 +150,17 @@ impl RuntimeService for Runtime {
     async fn pod_sandbox_status(&self, request: PodSandboxStatusRequest) -> Result<PodSandboxStatusResponse> {
         let state = self.state.lock().unwrap();
         let found = state.sandboxes.get(&request.pod_sandbox_id).cloned();
-        found.map(|s| PodSandboxStatusResponse { status: Some(s), ..Default::default() }).ok_or_else(|| Error::NotFound("no such sandbox".into()))
+        found
+            .map(|s| PodSandboxStatusResponse { status: Some(s), ..Default::default() })
+            .ok_or_else(|| Error::NotFound("no such sandbox".into()))
     }
     async fn list_pod_sandbox(&self, request: ListPodSandboxRequest) -> Result<ListPodSandboxResponse> {
         let selector = request.filter.unwrap_or_default().label_selector;
         let state = self.state.lock().unwrap();
         let items = state.sandboxes.values().filter(|s| selected(&s.labels, &selector));
-        Ok(ListPodSandboxResponse { items: items.map(|s| PodSandbox { id: s.id.clone(), state: s.state, labels: s.labels.clone(), ..Default::default() }).collect() })
+        Ok(ListPodSandboxResponse {
+            items: items.map(|s| PodSandbox { id: s.id.clone(), state: s.state, labels: s.labels.clone(), ..Default::default() }).collect(),
+        })
     }
     async fn create_container(&self, request: CreateContainerRequest) -> Result<CreateContainerResponse> {
         let config = request.config.unwrap();
@@ -207,13 +212,22 @@ impl RuntimeService for Runtime {
         let rows = state.containers.values().filter(|(sandbox, s, _)| {
             selected(&s.labels, &filter.label_selector) && (filter.pod_sandbox_id.is_empty() || filter.pod_sandbox_id == *sandbox)
         });
-        let containers = rows.map(|(sandbox, s, _)| Container { id: s.id.clone(), pod_sandbox_id: sandbox.clone(), state: s.state, labels: s.labels.clone(), annotations: s.annotations.clone(), ..Default::default() });
+        let containers = rows.map(|(sandbox, s, _)| Container {
+            id: s.id.clone(),
+            pod_sandbox_id: sandbox.clone(),
+            state: s.state,
+            labels: s.labels.clone(),
+            annotations: s.annotations.clone(),
+            ..Default::default()
+        });
         Ok(ListContainersResponse { containers: containers.collect() })
     }
     async fn container_status(&self, request: ContainerStatusRequest) -> Result<ContainerStatusResponse> {
         let state = self.state.lock().unwrap();
         let found = state.containers.get(&request.container_id).map(|(_, s, _)| s.clone());
-        found.map(|s| ContainerStatusResponse { status: Some(s), ..Default::default() }).ok_or_else(|| Error::NotFound("no such container".into()))
+        found
+            .map(|s| ContainerStatusResponse { status: Some(s), ..Default::default() })
+            .ok_or_else(|| Error::NotFound("no such container".into()))
     }
     async fn update_container_resources(&self, _: UpdateContainerResourcesRequest) -> Result<UpdateContainerResourcesResponse> {
         Err(Error::Unimplemented(String::new()))

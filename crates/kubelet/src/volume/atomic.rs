@@ -119,10 +119,12 @@ fn publish(dir: &Path, name: &str, files: &Files) -> io::Result<()> {
 }
 
 fn tops(files: &Files) -> BTreeSet<String> {
-    let top = |path: &String| Path::new(path).components().find_map(|c| match c {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-        _ => None,
-    });
+    let top = |path: &String| {
+        Path::new(path).components().find_map(|c| match c {
+            Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+            _ => None,
+        })
+    };
     files.keys().filter_map(top).collect()
 }
 

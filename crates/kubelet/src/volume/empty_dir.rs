@@ -54,7 +54,8 @@ pub(super) fn make(path: &Path, medium: &Medium) -> io::Result<()> {
     let options = limit.map_or_else(String::new, |bytes| format!("size={bytes}"));
     let options = std::ffi::CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", path, "tmpfs", flags, options.as_c_str()).map_err(|e| io::Error::other(format!("mounting memory at {}: {e}", path.display())))
+    mount("tmpfs", path, "tmpfs", flags, options.as_c_str())
+        .map_err(|e| io::Error::other(format!("mounting memory at {}: {e}", path.display())))
 }
 
 fn is_made(path: &Path, medium: &Medium) -> bool {

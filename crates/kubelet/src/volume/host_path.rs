@@ -29,7 +29,12 @@ pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), String> {
         }
         "FileOrCreate" => {
             if found.is_none() {
-                fs::OpenOptions::new().create_new(true).write(true).mode(0o644).open(path).map_err(|e| format!("making {}: {e}", source.path))?;
+                fs::OpenOptions::new()
+                    .create_new(true)
+                    .write(true)
+                    .mode(0o644)
+                    .open(path)
+                    .map_err(|e| format!("making {}: {e}", source.path))?;
                 return Ok(());
             }
             want(is(fs::FileType::is_file), "file")
@@ -45,7 +50,9 @@ mod tests {
     #[test]
     fn types_are_checked() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str, kind: &str| check(&HostPathVolumeSource { path: dir.path().join(name).to_string_lossy().into_owned(), type_: Some(kind.into()) });
+        let at = |name: &str, kind: &str| {
+            check(&HostPathVolumeSource { path: dir.path().join(name).to_string_lossy().into_owned(), type_: Some(kind.into()) })
+        };
         assert!(at("no", "Directory").unwrap_err().contains("is not a directory"));
         assert!(at("made/deep", "DirectoryOrCreate").is_ok() && at("made", "Directory").is_ok());
         assert!(at("file", "FileOrCreate").is_ok() && at("file", "File").is_ok() && at("file", "Socket").is_err());

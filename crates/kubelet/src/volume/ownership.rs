@@ -28,7 +28,8 @@ pub(super) fn fs_group(pod: &Pod) -> Option<u32> {
 pub(super) fn common_user(pod: &Pod) -> Option<u32> {
     let spec = spec::of(pod);
     let pods = spec.security_context.as_ref().and_then(|c| c.run_as_user);
-    let mut users = spec.containers.iter().chain(spec::init(spec)).map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(pods));
+    let mut users =
+        spec.containers.iter().chain(spec::init(spec)).map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(pods));
     let first = users.next()??;
     users.all(|u| u == Some(first)).then_some(first).and_then(|u| u32::try_from(u).ok())
 }

@@ -50,10 +50,16 @@ impl Tokens {
 
     /// A valid token for the pod's service account, and when to ask again. Errors are texts for the `FailedMount` event.
     pub async fn get(&self, pod: &Pod, audience: Option<&str>, lifetime: Option<i64>) -> Result<(String, Duration), String> {
-        let key = Key { uid: spec::uid(pod).to_owned(), audience: audience.unwrap_or_default().to_owned(), lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME) };
+        let key = Key {
+            uid: spec::uid(pod).to_owned(),
+            audience: audience.unwrap_or_default().to_owned(),
+            lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME),
+        };
         let now = self.clock.now();
         let known = self.lock().get(&key).cloned();
-        if let Some((token, left)) = known.and_then(|t| Some((t.text, t.renew_at.duration_since(now).ok()?))).filter(|(_, left)| !left.is_zero()) {
+        if let Some((token, left)) =
+            known.and_then(|t| Some((t.text, t.renew_at.duration_since(now).ok()?))).filter(|(_, left)| !left.is_zero())
+        {
             return Ok((token, left));
         }
         let token = self.request(pod, &key).await?;
@@ -65,7 +71,12 @@ impl Tokens {
 
     async fn request(&self, pod: &Pod, key: &Key) -> Result<Token, String> {
         let account = spec::of(pod).service_account_name.as_deref().filter(|n| !n.is_empty()).unwrap_or("default");
-        let bound = BoundObjectReference { api_version: Some("v1".into()), kind: Some("Pod".into()), name: pod.metadata.name.clone(), uid: pod.metadata.uid.clone() };
+        let bound = BoundObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        };
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: Some(vec![key.audience.clone()]).filter(|_| !key.audience.is_empty()),
@@ -76,7 +87,8 @@ impl Tokens {
         };
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), spec::namespace(pod));
         let answer = api.create_token_request(account, &PostParams::default(), &request).await;
-        let status = answer.map_err(|e| format!("failed to fetch token: {e}"))?.status.ok_or("failed to fetch token: the answer has no status")?;
+        let status =
+            answer.map_err(|e| format!("failed to fetch token: {e}"))?.status.ok_or("failed to fetch token: the answer has no status")?;
         let now = self.clock.now();
         let incomplete = || "failed to fetch token: the answer is incomplete".to_owned();
         let text = status.token.ok_or_else(incomplete)?;

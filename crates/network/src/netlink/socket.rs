@@ -68,8 +68,7 @@ impl Socket {
             Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
         let wrap = |e: rustix::io::Errno| Error::io(attempt())(e.into());
-        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
-            .map_err(wrap)?;
+        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol).map_err(wrap)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(wrap)?;
         sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(ANSWER_LIMIT)).map_err(wrap)?;
         // Best effort: without them answers are only larger and have no explanation.
@@ -100,12 +99,7 @@ impl Socket {
     }
 
     /// Sends a request for one object or, with `DUMP`, for all, and hands each answer to `each`.
-    pub fn query(
-        &mut self,
-        mut request: Message,
-        attempt: impl Fn() -> String,
-        mut each: impl FnMut(&Incoming<'_>),
-    ) -> Result<()> {
+    pub fn query(&mut self, mut request: Message, attempt: impl Fn() -> String, mut each: impl FnMut(&Incoming<'_>)) -> Result<()> {
         request.add_flags(flags::REQUEST | flags::ACK);
         let sequence = self.next_sequence();
         self.send(&request.finish(sequence), &attempt)?;
@@ -133,13 +127,7 @@ impl Socket {
     /// Sends `batch` (already framed and numbered, its last message asking for an acknowledgement as `last`) and
     /// returns the kernel's refusals with the sequence numbers they answer. `first` is the number of the frame's
     /// opening message, which the kernel uses for failures of the whole batch.
-    pub fn transact(
-        &mut self,
-        batch: &[u8],
-        first: u32,
-        last: u32,
-        attempt: impl Fn() -> String,
-    ) -> Result<Vec<(u32, Refusal)>> {
+    pub fn transact(&mut self, batch: &[u8], first: u32, last: u32, attempt: impl Fn() -> String) -> Result<Vec<(u32, Refusal)>> {
         // One datagram must fit the send buffer; with the right to force it there is no system-wide limit.
         let room = batch.len().saturating_mul(2).max(RECEIVE_BUFFER);
         if sockopt::set_socket_send_buffer_size_force(&self.fd, room).is_err() {
@@ -150,12 +138,11 @@ impl Socket {
         loop {
             // A refused batch may end without the last acknowledgement; the answers are all queued by the time
             // `send` returns, so an empty queue after a refusal is the end.
-            let datagram =
-                match self.receive_with(if refusals.is_empty() { RecvFlags::empty() } else { RecvFlags::DONTWAIT }) {
-                    Ok(datagram) => datagram,
-                    Err(rustix::io::Errno::AGAIN) if !refusals.is_empty() => return Ok(refusals),
-                    Err(e) => return Err(Error::io(attempt())(e.into())),
-                };
+            let datagram = match self.receive_with(if refusals.is_empty() { RecvFlags::empty() } else { RecvFlags::DONTWAIT }) {
+                Ok(datagram) => datagram,
+                Err(rustix::io::Errno::AGAIN) if !refusals.is_empty() => return Ok(refusals),
+                Err(e) => return Err(Error::io(attempt())(e.into())),
+            };
             for message in Messages::new(&datagram) {
                 let ours = (first..=last.saturating_add(1)).contains(&message.sequence);
                 if message.kind != NLMSG_ERROR || !ours {
@@ -187,9 +174,7 @@ impl Socket {
 
     fn send(&self, bytes: &[u8], attempt: &impl Fn() -> String) -> Result<()> {
         let kernel = SocketAddrNetlink::new(0, 0);
-        rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel)
-            .map(|_| ())
-            .map_err(|e| Error::io(attempt())(e.into()))
+        rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel).map(|_| ()).map_err(|e| Error::io(attempt())(e.into()))
     }
 
     fn receive(&self, attempt: &impl Fn() -> String) -> Result<Vec<u8>> {

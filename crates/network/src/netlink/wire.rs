@@ -160,12 +160,8 @@ impl<'a> Iterator for Messages<'a> {
         let parsed = (|| {
             let length = usize::try_from(u32_at(self.rest, 0)?).ok()?;
             let body = self.rest.get(HEADER..length)?;
-            let incoming = Incoming {
-                kind: u16_at(self.rest, 4)?,
-                flags: u16_at(self.rest, 6)?,
-                sequence: u32_at(self.rest, 8)?,
-                payload: body,
-            };
+            let incoming =
+                Incoming { kind: u16_at(self.rest, 4)?, flags: u16_at(self.rest, 6)?, sequence: u32_at(self.rest, 8)?, payload: body };
             Some((incoming, self.rest.get(length.next_multiple_of(4)..).unwrap_or_default()))
         })();
         let Some((incoming, rest)) = parsed else {

@@ -202,9 +202,7 @@ fn expr(m: &mut Message, step: &Expr, family: Family, ids: &mut impl Iterator<It
             fields.extend(inverted.then_some((5, 1)));
             ("lookup", lookup(set, fields, ids.by_ref()))
         }
-        Expr::VerdictLookup { set, key } => {
-            ("lookup", lookup(set, vec![(2, number(*key)), (3, VERDICT_REGISTER)], ids.by_ref()))
-        }
+        Expr::VerdictLookup { set, key } => ("lookup", lookup(set, vec![(2, number(*key)), (3, VERDICT_REGISTER)], ids.by_ref())),
         Expr::Random { modulus, into } => ("numgen", numbers(vec![(1, number(*into)), (2, *modulus), (3, 1)])),
         Expr::DestinationNat { address, port } => {
             let mut fields = vec![(1, 1), (2, u32::from(family.number())), (3, number(*address))];

@@ -126,8 +126,11 @@ impl Rule {
     }
 
     fn bits(self, mask: u32) -> Self {
-        self.then(Expr::Bitwise { from: Reg(0), into: Reg(0), mask: mask.to_ne_bytes().to_vec(), xor: vec![0; 4] })
-            .then(Expr::Compare { reg: Reg(0), how: Comparison::Different, with: vec![0; 4] })
+        self.then(Expr::Bitwise { from: Reg(0), into: Reg(0), mask: mask.to_ne_bytes().to_vec(), xor: vec![0; 4] }).then(Expr::Compare {
+            reg: Reg(0),
+            how: Comparison::Different,
+            with: vec![0; 4],
+        })
     }
 
     /// Sets the bits `mark` of the packet's mark.
@@ -162,12 +165,7 @@ impl Rule {
 
     /// Only packets whose `fields` are in the set `name`.
     pub fn in_set(self, fields: &[Field], name: &str) -> Self {
-        self.load(fields, Reg(0)).then(Expr::Lookup {
-            set: SetRef::Named(name.into()),
-            key: Reg(0),
-            into: None,
-            inverted: false,
-        })
+        self.load(fields, Reg(0)).then(Expr::Lookup { set: SetRef::Named(name.into()), key: Reg(0), into: None, inverted: false })
     }
 
     /// Ends with a verdict.

@@ -78,8 +78,7 @@ impl Ipam {
         }
         let last = fs::read_to_string(directory.join(LAST)).ok().and_then(|text| text.trim().parse::<Ipv4Addr>().ok());
         let cursor = last.filter(|a| range.contains(a)).map_or(0, |a| u32::from(a) - u32::from(range.network()));
-        let ipam =
-            Self { directory: directory.into(), range, records, freed: VecDeque::new(), cursor, unseen: size(range) };
+        let ipam = Self { directory: directory.into(), range, records, freed: VecDeque::new(), cursor, unseen: size(range) };
         Ok(ipam)
     }
 
@@ -138,8 +137,7 @@ impl Ipam {
         let attempt = || format!("record address {address} for pod {}", record.owner);
         let text = serde_json::to_vec(record).map_err(|e| Error::io(attempt())(e.into()))?;
         let temporary = self.directory.join(TEMPORARY);
-        let done =
-            fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, self.directory.join(address.to_string())));
+        let done = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, self.directory.join(address.to_string())));
         done.map_err(Error::io(attempt()))?;
         // Only a hint for the order of reuse: not worth failing a pod.
         let _ = fs::write(self.directory.join(LAST), address.to_string());

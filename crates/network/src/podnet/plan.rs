@@ -9,8 +9,7 @@ use super::{Config, HostPort};
 use crate::error::{Error, Result};
 use crate::netns::Namespace;
 use crate::nft::{
-    self, BaseChain, ChainKind, Comparison, Content, Data, Expr, Family, FibKey, Field, Hook, Op, Reg, Rule, SetRef,
-    SetSpec, Verdict,
+    self, BaseChain, ChainKind, Comparison, Content, Data, Expr, Family, FibKey, Field, Hook, Op, Reg, Rule, SetRef, SetSpec, Verdict,
 };
 use crate::rt::{Mac, Request, RouteSpec, RouteTarget};
 
@@ -124,12 +123,9 @@ fn refused_ranges(config: &Config) -> Vec<RouteSpec> {
 /// Everything that exists once per node. Safe to run again.
 pub(super) fn setup(config: &Config, ipam: &Ipam) -> Vec<Step> {
     let gateway = ipam::gateway(config.pod_cidr);
-    let address = |address| {
-        Step::Node(Request::AddAddress { link: config.bridge.clone(), address: single(address) }, Tolerate::Present)
-    };
+    let address = |address| Step::Node(Request::AddAddress { link: config.bridge.clone(), address: single(address) }, Tolerate::Present);
     // The refusals come first: from here on no packet for a pod or a service can leave the machine.
-    let mut steps: Vec<Step> =
-        refused_ranges(config).into_iter().map(|r| Step::Node(Request::SetRoute(r), Tolerate::Nothing)).collect();
+    let mut steps: Vec<Step> = refused_ranges(config).into_iter().map(|r| Step::Node(Request::SetRoute(r), Tolerate::Nothing)).collect();
     let bridge = Request::AddBridge { name: config.bridge.clone(), mac: mac(NODE_END, gateway), mtu: config.mtu };
     steps.push(Step::Node(Request::SetUp("lo".into()), Tolerate::Nothing));
     steps.push(Step::Node(bridge, Tolerate::Present));
@@ -162,8 +158,7 @@ pub(super) fn attach(config: &Config, address: Ipv4Addr, pod: &Namespace, ports:
         // Connections to 127.0.0.1 on the node may lead to this pod.
         steps.push(Step::Setting(format!("ipv4/conf/{link}/route_localnet"), "1"));
     }
-    let neighbour =
-        |link: &str, address: Ipv4Addr, mac| Request::SetNeighbour { link: link.into(), address: address.into(), mac };
+    let neighbour = |link: &str, address: Ipv4Addr, mac| Request::SetNeighbour { link: link.into(), address: address.into(), mac };
     steps.push(node(Request::SetUp(link.clone())));
     steps.push(node(neighbour(&link, address, mac(POD_END, address))));
     let inside = vec![
@@ -178,10 +173,7 @@ pub(super) fn attach(config: &Config, address: Ipv4Addr, pod: &Namespace, ports:
     steps.push(node(to(single(address), RouteTarget::Link { link, source: Some(gateway.into()) })));
     let elements = port_elements(&ports.iter().map(|p| (address, *p)).collect::<Vec<_>>());
     if !elements.is_empty() {
-        let add = |(set, key, value): (&str, Vec<u8>, Option<Data>)| Op::AddElements {
-            set: set.into(),
-            elements: vec![(key, value)],
-        };
+        let add = |(set, key, value): (&str, Vec<u8>, Option<Data>)| Op::AddElements { set: set.into(), elements: vec![(key, value)] };
         steps.push(Step::Rules(elements.into_iter().map(add).collect()));
     }
     steps
@@ -192,8 +184,7 @@ pub(super) fn detach(_config: &Config, address: Ipv4Addr, ports: &[HostPort]) ->
     let mut steps = vec![Step::Node(Request::DeleteLink(link_name(address)), Tolerate::Absent)];
     let elements = port_elements(&ports.iter().map(|p| (address, *p)).collect::<Vec<_>>());
     if !elements.is_empty() {
-        let delete =
-            |(set, key, _): (&str, Vec<u8>, Option<Data>)| Op::DeleteElements { set: set.into(), keys: vec![key] };
+        let delete = |(set, key, _): (&str, Vec<u8>, Option<Data>)| Op::DeleteElements { set: set.into(), keys: vec![key] };
         steps.push(Step::Rules(elements.into_iter().map(delete).collect()));
     }
     steps
@@ -281,11 +272,7 @@ fn chains(config: &Config) -> Vec<ChainPlan> {
     let ports = || {
         vec![
             to_pod(&[Field::Destination, Field::Protocol, Field::DestinationPort], PORTS_BY_ADDRESS, rule()),
-            to_pod(
-                &[Field::Protocol, Field::DestinationPort],
-                PORTS,
-                rule().local(FibKey::DestinationType, Comparison::Equal),
-            ),
+            to_pod(&[Field::Protocol, Field::DestinationPort], PORTS, rule().local(FibKey::DestinationType, Comparison::Equal)),
         ]
     };
     let outside = |rule: Rule, net: IpNet| rule.address(Field::Destination, Comparison::Different, net);
@@ -298,10 +285,7 @@ fn chains(config: &Config) -> Vec<ChainPlan> {
         rule().output_link_prefix(LINK_PREFIX).address(Field::Source, Comparison::Equal, loopback).masquerade(),
         leaving.masquerade(),
     ];
-    let guard = rule()
-        .input_link_prefix(LINK_PREFIX)
-        .address(Field::Destination, Comparison::Equal, loopback)
-        .verdict(Verdict::Drop);
+    let guard = rule().input_link_prefix(LINK_PREFIX).address(Field::Destination, Comparison::Equal, loopback).verdict(Verdict::Drop);
     vec![
         ("loopback-guard", ChainKind::Filter, Hook::Prerouting, RAW_PRIORITY, vec![guard]),
         ("host-ports-in", ChainKind::Nat, Hook::Prerouting, HOST_PORT_PRIORITY, ports()),

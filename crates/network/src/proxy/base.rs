@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::{NodeFacts, NodePortAddresses};
 use crate::nft::{
-    BaseChain, ChainKind, Comparison, Content, Expr, Family, FibKey, Field, Hook, Op, Reg, Reject, Rule, SetSpec,
-    Verdict, address_bytes, port_bytes,
+    BaseChain, ChainKind, Comparison, Content, Expr, Family, FibKey, Field, Hook, Op, Reg, Reject, Rule, SetSpec, Verdict, address_bytes,
+    port_bytes,
 };
 
 /// The proxy's nftables table.
@@ -53,11 +53,8 @@ pub(super) const BY_PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort]
 /// Makes the table anew: what was in it is gone in the same transaction.
 pub(super) fn table(family: Family, facts: &NodeFacts) -> Vec<Op> {
     let table = || TABLE.to_owned();
-    let mut ops = vec![
-        Op::AddTable { family, table: table() },
-        Op::DeleteTable { family, table: table() },
-        Op::AddTable { family, table: table() },
-    ];
+    let mut ops =
+        vec![Op::AddTable { family, table: table() }, Op::DeleteTable { family, table: table() }, Op::AddTable { family, table: table() }];
     ops.extend(sets(family));
     if let NodePortAddresses::Only(addresses) = &facts.node_port_addresses {
         let members = addresses.iter().filter(|a| family.holds(**a) && !a.is_loopback());
@@ -118,10 +115,7 @@ fn hooks(family: Family) -> Vec<(&'static str, BaseChain, Vec<Rule>)> {
     let (nat, filter) = (ChainKind::Nat, ChainKind::Filter);
     let masquerade = vec![
         Rule::new(family).marked(MASQUERADE_MARK).clear_mark_bits(MASQUERADE_MARK).masquerade(),
-        Rule::new(family)
-            .destination_was_rewritten()
-            .in_set(&[Field::Source, Field::Destination], HAIRPIN)
-            .masquerade(),
+        Rule::new(family).destination_was_rewritten().in_set(&[Field::Source, Field::Destination], HAIRPIN).masquerade(),
     ];
     vec![
         ("firewall-in", base(filter, Hook::Prerouting, BEFORE_DESTINATION_NAT), vec![first(FIREWALL)]),
@@ -147,9 +141,7 @@ fn chains(family: Family, facts: &NodeFacts) -> Vec<(&'static str, Vec<Rule>)> {
                 .local(FibKey::DestinationType, Comparison::Equal)
                 .address(Field::Destination, Comparison::Different, loopback)
                 .verdict_map(&BY_PORT, map),
-            NodePortAddresses::Only(_) => {
-                rule().in_set(&[Field::Destination], NODE_PORT_IPS).verdict_map(&BY_PORT, map)
-            }
+            NodePortAddresses::Only(_) => rule().in_set(&[Field::Destination], NODE_PORT_IPS).verdict_map(&BY_PORT, map),
         }
     };
     // Someone outside routes a service address to this node: answers must come back through it.
@@ -162,20 +154,9 @@ fn chains(family: Family, facts: &NodeFacts) -> Vec<(&'static str, Vec<Rule>)> {
         rule().in_set(&[Field::Destination], CLUSTER_IPS).reject(Reject::PortUnreachable),
     ];
     let unowned = NodeFacts::of_family(&facts.service_cidrs, family);
-    refuse.extend(
-        unowned.map(|net| {
-            rule().address(Field::Destination, Comparison::Equal, net.trunc()).reject(Reject::HostUnreachable)
-        }),
-    );
+    refuse.extend(unowned.map(|net| rule().address(Field::Destination, Comparison::Equal, net.trunc()).reject(Reject::HostUnreachable)));
     vec![
-        (
-            SERVICES,
-            vec![
-                foreign.set_mark_bits(MASQUERADE_MARK),
-                rule().verdict_map(&BY_ADDRESS, SERVICE_IPS),
-                node_port(NODE_PORTS),
-            ],
-        ),
+        (SERVICES, vec![foreign.set_mark_bits(MASQUERADE_MARK), rule().verdict_map(&BY_ADDRESS, SERVICE_IPS), node_port(NODE_PORTS)]),
         (FIREWALL, vec![rule().verdict_map(&BY_ADDRESS, FIREWALL_IPS)]),
         (ENDPOINTS, vec![rule().verdict_map(&BY_ADDRESS, NO_ENDPOINTS)]),
         (NODE_PORT_ENDPOINTS, vec![node_port(NO_ENDPOINT_NODE_PORTS)]),
@@ -198,10 +179,5 @@ pub(super) fn choose(rule: Rule, targets: &[(IpAddr, u16)]) -> Rule {
     let elements = (0u32..).zip(targets).map(|(n, (a, p))| (n.to_ne_bytes().to_vec(), Some(Data::socket(*a, *p))));
     let value_length = Some(rule.family().address_length() + 4);
     let set = SetRef::Anonymous(Anonymous { key_length: 4, value_length, elements: elements.collect() });
-    rule.then(Expr::Random { modulus, into: Reg(4) }).then(Expr::Lookup {
-        set,
-        key: Reg(4),
-        into: Some(Reg(8)),
-        inverted: false,
-    })
+    rule.then(Expr::Random { modulus, into: Reg(4) }).then(Expr::Lookup { set, key: Reg(4), into: Some(Reg(8)), inverted: false })
 }

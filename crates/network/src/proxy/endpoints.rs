@@ -44,23 +44,18 @@ pub struct Usable {
 
 /// All endpoints of the port named `name` (empty when unnamed) in `slices`, each address and port once, in order.
 /// When two entries have the same address and port, a living one wins over one that is terminating.
-pub fn collect(
-    slices: &[Arc<EndpointSlice>],
-    family: Family,
-    name: &str,
-    protocol: Protocol,
-    node: &str,
-) -> Vec<Endpoint> {
+pub fn collect(slices: &[Arc<EndpointSlice>], family: Family, name: &str, protocol: Protocol, node: &str) -> Vec<Endpoint> {
     let kind = match family {
         Family::Ipv4 => "IPv4",
         Family::Ipv6 => "IPv6",
     };
     let mut found: BTreeMap<(IpAddr, u16), Endpoint> = BTreeMap::new();
     for slice in slices.iter().filter(|s| s.address_type == kind && s.metadata.deletion_timestamp.is_none()) {
-        let ports = slice.ports.iter().flatten().filter(|p| {
-            p.name.as_deref().unwrap_or_default() == name
-                && Protocol::from_name(p.protocol.as_deref()) == Some(protocol)
-        });
+        let ports = slice
+            .ports
+            .iter()
+            .flatten()
+            .filter(|p| p.name.as_deref().unwrap_or_default() == name && Protocol::from_name(p.protocol.as_deref()) == Some(protocol));
         for number in ports.filter_map(|p| p.port.and_then(|n| u16::try_from(n).ok()).filter(|n| *n != 0)) {
             for endpoint in slice.endpoints.iter().flatten().filter_map(|e| endpoint(e, number, family, node)) {
                 let place = found.entry((endpoint.address, number));
@@ -135,11 +130,7 @@ impl<'a> Near<'a> {
             return Self::Node(&facts.name);
         }
         match facts.zone.as_deref().filter(|zone| !zone.is_empty()) {
-            Some(zone)
-                if ready().all(|e| !e.zones.is_empty()) && ready().any(|e| e.zones.iter().any(|z| z == zone)) =>
-            {
-                Self::Zone(zone)
-            }
+            Some(zone) if ready().all(|e| !e.zones.is_empty()) && ready().any(|e| e.zones.iter().any(|z| z == zone)) => Self::Zone(zone),
             _ => Self::Anywhere,
         }
     }

@@ -29,11 +29,7 @@ pub enum RunError {
 
 /// Keeps the table in step with the API until `stop` is ready. The first sync waits for both caches, so that no
 /// service is refused only because its endpoints are not known yet. The table stays when the loop ends.
-pub async fn run(
-    mut proxy: Proxy,
-    informers: &Informers,
-    stop: impl Future<Output = ()>,
-) -> std::result::Result<Proxy, RunError> {
+pub async fn run(mut proxy: Proxy, informers: &Informers, stop: impl Future<Output = ()>) -> std::result::Result<Proxy, RunError> {
     let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
     let dirty = Arc::new(Notify::new());
     let (on_service, on_slice) = (Arc::clone(&dirty), Arc::clone(&dirty));

@@ -11,13 +11,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::NodeFacts;
 use super::base::{
-    self, CLUSTER_IPS, FIREWALL_IPS, HAIRPIN, MASQUERADE_MARK, NO_ENDPOINT_NODE_PORTS, NO_ENDPOINTS, NODE_PORTS,
-    REJECT_CHAIN, SERVICE_IPS,
+    self, CLUSTER_IPS, FIREWALL_IPS, HAIRPIN, MASQUERADE_MARK, NO_ENDPOINT_NODE_PORTS, NO_ENDPOINTS, NODE_PORTS, REJECT_CHAIN, SERVICE_IPS,
 };
 use super::endpoints::{Endpoint, Usable, categorize, collect};
 use crate::nft::{
-    self, Anonymous, Comparison, Content, Data, Expr, Family, FibKey, Field, Reg, Rule, SetRef, SetSpec, Verdict,
-    address_bytes,
+    self, Anonymous, Comparison, Content, Data, Expr, Family, FibKey, Field, Reg, Rule, SetRef, SetSpec, Verdict, address_bytes,
 };
 use crate::podnet::Protocol;
 
@@ -177,8 +175,7 @@ impl<'a> PortPlan<'a> {
         };
         if !self.facts.served_here.contains(&self.cluster_ip) {
             fragment.elements.insert((CLUSTER_IPS, address_bytes(self.cluster_ip)), None);
-            let (map, verdict) =
-                if has(internal) { (SERVICE_IPS, self.goto(internal)) } else { (NO_ENDPOINTS, self.unanswered()) };
+            let (map, verdict) = if has(internal) { (SERVICE_IPS, self.goto(internal)) } else { (NO_ENDPOINTS, self.unanswered()) };
             fragment.elements.insert((map, self.key(self.cluster_ip)), verdict);
         }
         for address in self.external_ips.iter().chain(&self.load_balancer_ips) {
@@ -302,9 +299,7 @@ impl<'a> PortPlan<'a> {
         if self.load_balancer_ips.is_empty() || self.source_ranges.is_empty() {
             return;
         }
-        let allow = |net: IpNet| {
-            Rule::new(self.family).address(Field::Source, Comparison::Equal, net.trunc()).verdict(Verdict::Return)
-        };
+        let allow = |net: IpNet| Rule::new(self.family).address(Field::Source, Comparison::Equal, net.trunc()).verdict(Verdict::Return);
         let mut rules: Vec<Rule> = self.source_ranges.iter().copied().map(allow).collect();
         // The node's packets to the address may carry that address as their source.
         if self.facts.addresses.iter().any(|ip| self.source_ranges.iter().any(|net| net.contains(ip))) {
@@ -354,8 +349,7 @@ fn ingress(service: &Service, family: Family) -> Vec<IpAddr> {
 
 fn source_ranges(spec: &ServiceSpec, family: Family) -> Vec<IpNet> {
     let texts = spec.load_balancer_source_ranges.iter().flatten();
-    let ranges: Vec<IpNet> =
-        texts.filter_map(|t| t.trim().parse().ok()).filter(|n: &IpNet| family.holds(n.addr())).collect();
+    let ranges: Vec<IpNet> = texts.filter_map(|t| t.trim().parse().ok()).filter(|n: &IpNet| family.holds(n.addr())).collect();
     // A range of everything is the same as no range.
     if ranges.iter().any(|n| n.prefix_len() == 0) { Vec::new() } else { ranges }
 }

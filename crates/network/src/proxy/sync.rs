@@ -73,16 +73,7 @@ impl Proxy {
 
     /// A proxy on any kernel.
     pub fn new(family: Family, facts: NodeFacts, nft: Box<dyn Nft>, flows: Box<dyn Flows>) -> Self {
-        Self {
-            family,
-            facts,
-            nft,
-            flows,
-            seen: BTreeMap::new(),
-            applied: Applied::default(),
-            table: Table::Unknown,
-            retired: Vec::new(),
-        }
+        Self { family, facts, nft, flows, seen: BTreeMap::new(), applied: Applied::default(), table: Table::Unknown, retired: Vec::new() }
     }
 
     /// The node has changed: the next sync plans everything anew.

@@ -126,8 +126,7 @@ fn route(kind: u16, flags: u16, spec: &RouteSpec, index: u32) -> Message {
         RouteTarget::Gateway { .. } => (RT_SCOPE_UNIVERSE, RTN_UNICAST),
         RouteTarget::Unreachable => (RT_SCOPE_UNIVERSE, RTN_UNREACHABLE),
     };
-    let header =
-        [family(network), spec.destination.prefix_len(), 0, 0, RT_TABLE_MAIN, ROUTE_ORIGIN, scope, class, 0, 0, 0, 0];
+    let header = [family(network), spec.destination.prefix_len(), 0, 0, RT_TABLE_MAIN, ROUTE_ORIGIN, scope, class, 0, 0, 0, 0];
     let mut m = Message::new(kind, flags, &header);
     if spec.destination.prefix_len() > 0 {
         m.put(RTA_DST, &octets(network));

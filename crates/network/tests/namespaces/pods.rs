@@ -119,9 +119,7 @@ async fn removing_is_idempotent_and_destroying_leaves_nothing() {
     net.destroy().await.unwrap();
     net.destroy().await.unwrap();
     assert_eq!((router.links().unwrap(), router.routes().unwrap()), before);
-    assert!(
-        router.routes().unwrap().iter().all(|r| r.origin != ROUTE_ORIGIN || r.network == Ipv4Addr::new(192, 0, 2, 0))
-    );
+    assert!(router.routes().unwrap().iter().all(|r| r.origin != ROUTE_ORIGIN || r.network == Ipv4Addr::new(192, 0, 2, 0)));
     let mut nft = NftSocket::open_in(&world.node).unwrap();
     assert_eq!(nft.chains(Family::Ipv4, TABLE).unwrap(), []);
     assert!(!world.dir.path().join("ipam").exists());

@@ -112,8 +112,7 @@ async fn a_cluster_ip_balances_over_ready_pods_only() {
     assert_eq!(town.who(&town.world.node, VIP, 80, TRIES), names(&["a", "b"]), "from the node");
     assert_eq!(town.who(&town.a.namespace, VIP, 80, TRIES), names(&["a", "b"]), "from a pod to itself too");
     assert_eq!(tcp(&client.namespace, VIP, 80).split(' ').nth(1), Some(client.address.to_string().as_str()));
-    let udp_answers: BTreeSet<String> =
-        (0..TRIES).map(|_| ask(&udp(&client.namespace), VIP, 80)[..1].to_owned()).collect();
+    let udp_answers: BTreeSet<String> = (0..TRIES).map(|_| ask(&udp(&client.namespace), VIP, 80)[..1].to_owned()).collect();
     assert_eq!(udp_answers, names(&["a", "b"]));
     town.sync(&web, &[(&a, "unready"), (&b, "ready")]);
     assert_eq!(town.who(&client.namespace, VIP, 80, TRIES), names(&["b"]), "an unready pod gets nothing");

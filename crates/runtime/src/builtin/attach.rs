@@ -3,10 +3,10 @@
 use cri::v1;
 use streaming::{ExitStatus, Streams};
 
+use super::Builtin;
 use super::container::Phase;
 use super::exec::{copy, feed, pipe, type_in};
 use super::terminal::Terminal;
-use super::Builtin;
 use crate::wire::{Answer, Call, Input};
 
 impl Builtin {

@@ -42,7 +42,12 @@ impl Shim {
     /// Takes over a connected socket. Its notices come out of the receiver; its bound is small because the reader only updates maps.
     pub(super) fn new(socket: OwnedFd) -> io::Result<(Arc<Self>, mpsc::Receiver<Notice>)> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let shim = Arc::new(Self { socket: crate::sys::watch(socket)?, next: AtomicU64::new(1), waiting: Mutex::default(), ended: watch::Sender::new(false) });
+        let shim = Arc::new(Self {
+            socket: crate::sys::watch(socket)?,
+            next: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            ended: watch::Sender::new(false),
+        });
         let (sender, receiver) = mpsc::channel(16);
         tokio::spawn(read(shim.clone(), sender));
         Ok((shim, receiver))

@@ -118,7 +118,9 @@ impl Builtin {
             image_id: image.id.clone(),
             image_reference: image.reference.clone(),
             cgroup: self.cgroup_of(&sandbox, &id),
-            stop_signal: signal::from_cri(config.stop_signal()).or_else(|| signal::parse(&image.config.stop_signal)).unwrap_or(libc::SIGTERM),
+            stop_signal: signal::from_cri(config.stop_signal())
+                .or_else(|| signal::parse(&image.config.stop_signal))
+                .unwrap_or(libc::SIGTERM),
         };
         // The target's shared PID namespace is named by whole id from here on.
         if let Some(target) = target_of(&mut config) {
@@ -132,7 +134,8 @@ impl Builtin {
             let mut state = self.lock();
             let same = |c: &&Arc<Container>| c.record.sandbox == sandbox.id && c.config().metadata.as_ref() == Some(&metadata);
             if let Some(known) = state.containers.values().find(same) {
-                let why = format!("container {} attempt {} exists already in its pod sandbox as {}", metadata.name, metadata.attempt, known.id);
+                let why =
+                    format!("container {} attempt {} exists already in its pod sandbox as {}", metadata.name, metadata.attempt, known.id);
                 return Err(cri::Error::AlreadyExists(why));
             }
             state.containers.insert(id.clone(), container.clone());

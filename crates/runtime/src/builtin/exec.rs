@@ -74,7 +74,9 @@ impl Builtin {
         let mut resize = streams.resize;
         if request.tty {
             let started = self.begin(&request.container_id, request.cmd, true, request.stdin, Vec::new()).await?;
-            let Some(terminal) = started.terminal else { return Err(cri::Error::Internal("the command's terminal did not come along".into())) };
+            let Some(terminal) = started.terminal else {
+                return Err(cri::Error::Internal("the command's terminal did not come along".into()));
+            };
             let sizes = terminal.clone();
             let resizing = tokio::spawn(async move {
                 while let Some(size) = resize.recv().await {
@@ -130,7 +132,8 @@ impl Builtin {
                 return Err(cri::Error::Internal(format!("failed to exec in container {id:?}: {e}")));
             }
         };
-        let terminal = carried.pop().map(Terminal::new).transpose().map_err(|e| cri::Error::Internal(format!("taking over the terminal: {e}")))?;
+        let terminal =
+            carried.pop().map(Terminal::new).transpose().map_err(|e| cri::Error::Internal(format!("taking over the terminal: {e}")))?;
         Ok(Started { shim, exec, ended, terminal })
     }
 }
@@ -179,7 +182,10 @@ pub(super) async fn copy(from: OwnedFd, mut to: Option<Output>) {
 
 async fn pass_on(to: &mut Option<Output>, data: &[u8]) {
     if let Some(open) = to {
-        let written = async { open.write_all(data).await?; open.flush().await };
+        let written = async {
+            open.write_all(data).await?;
+            open.flush().await
+        };
         if written.await.is_err() {
             *to = None;
         }

@@ -16,7 +16,9 @@ const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=67108864";
 
 /// Runs blocking work on tokio's threads for it.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> cri::Result<T> + Send + 'static) -> cri::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(cri::Error::Internal(format!("the runtime's file work was cut off: {e}"))))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(cri::Error::Internal(format!("the runtime's file work was cut off: {e}"))))
 }
 
 pub(super) fn failed(action: &str, path: impl AsRef<Path>, error: &io::Error) -> cri::Error {

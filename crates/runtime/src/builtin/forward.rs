@@ -22,7 +22,10 @@ impl Builtin {
         let mut inside = match connect(&shim, Family::V4, v4).await {
             Ok(inside) => inside,
             Err(first) => connect(&shim, Family::V6, v6).await.map_err(|second| {
-                cri::Error::Unavailable(format!("failed to connect to localhost:{port} inside pod sandbox {}, IPv4: {first} IPv6: {second}", sandbox.id))
+                cri::Error::Unavailable(format!(
+                    "failed to connect to localhost:{port} inside pod sandbox {}, IPv4: {first} IPv6: {second}",
+                    sandbox.id
+                ))
             })?,
         };
         let (mut from_pod, mut to_pod) = inside.split();

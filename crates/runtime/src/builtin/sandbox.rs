@@ -108,7 +108,10 @@ impl Builtin {
             let mut state = self.lock();
             let taken = state.sandboxes.values().find(|known| known.config.metadata.as_ref() == Some(&metadata));
             if let Some(known) = taken {
-                let why = format!("pod sandbox {}/{} attempt {} exists already as {}", metadata.namespace, metadata.name, metadata.attempt, known.id);
+                let why = format!(
+                    "pod sandbox {}/{} attempt {} exists already as {}",
+                    metadata.namespace, metadata.name, metadata.attempt, known.id
+                );
                 return Err(cri::Error::AlreadyExists(why));
             }
             state.sandboxes.insert(id.clone(), sandbox.clone());
@@ -132,9 +135,12 @@ impl Builtin {
         let shim = self.spawn_shim(sandbox).await?;
         sandbox.state().shim = Some(shim);
         let addresses = match &network {
-            Some(path) => self.config.network.add(path, &sandbox.identity()).await.map_err(|why| {
-                cri::Error::Internal(format!("failed to setup network for sandbox {:?}: {why}", sandbox.id))
-            })?,
+            Some(path) => self
+                .config
+                .network
+                .add(path, &sandbox.identity())
+                .await
+                .map_err(|why| cri::Error::Internal(format!("failed to setup network for sandbox {:?}: {why}", sandbox.id)))?,
             None => Vec::new(),
         };
         let record = {
@@ -196,7 +202,8 @@ impl Builtin {
 
 fn shim_spec(sandbox: &Sandbox, network: Option<std::path::PathBuf>) -> SandboxSpec {
     let options = sandbox.options();
-    let sysctls: BTreeMap<String, String> = sandbox.config.linux.as_ref().map(|l| l.sysctls.clone().into_iter().collect()).unwrap_or_default();
+    let sysctls: BTreeMap<String, String> =
+        sandbox.config.linux.as_ref().map(|l| l.sysctls.clone().into_iter().collect()).unwrap_or_default();
     SandboxSpec {
         id: sandbox.id.clone(),
         hostname: sandbox.state().record.hostname.clone(),

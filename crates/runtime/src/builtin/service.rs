@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use streaming::{ExitStatus, Streams};
 use tokio_stream::wrappers::BroadcastStream;
 
-use super::status::{self, selected};
 use super::Builtin;
+use super::status::{self, selected};
 use crate::wire::Call;
 
 /// Seconds as the CRI gives them; negative ones count as none.
@@ -82,7 +82,8 @@ impl RuntimeService for Builtin {
     async fn list_pod_sandbox(&self, request: v1::ListPodSandboxRequest) -> Result<v1::ListPodSandboxResponse> {
         let filter = request.filter.unwrap_or_default();
         let all: Vec<_> = self.lock().sandboxes.values().filter(|s| s.id.starts_with(&filter.id)).map(status::sandbox_item).collect();
-        let matches = |s: &v1::PodSandbox| filter.state.as_ref().is_none_or(|f| f.state == s.state) && selected(&s.labels, &filter.label_selector);
+        let matches =
+            |s: &v1::PodSandbox| filter.state.as_ref().is_none_or(|f| f.state == s.state) && selected(&s.labels, &filter.label_selector);
         Ok(v1::ListPodSandboxResponse { items: all.into_iter().filter(matches).collect() })
     }
 
@@ -122,12 +123,18 @@ impl RuntimeService for Builtin {
         Ok(v1::ContainerStatusResponse { status: Some(status::container(&container)), info: Default::default() })
     }
 
-    async fn update_container_resources(&self, request: v1::UpdateContainerResourcesRequest) -> Result<v1::UpdateContainerResourcesResponse> {
+    async fn update_container_resources(
+        &self,
+        request: v1::UpdateContainerResourcesRequest,
+    ) -> Result<v1::UpdateContainerResourcesResponse> {
         self.update_resources(request).await?;
         Ok(v1::UpdateContainerResourcesResponse {})
     }
 
-    async fn update_pod_sandbox_resources(&self, request: v1::UpdatePodSandboxResourcesRequest) -> Result<v1::UpdatePodSandboxResourcesResponse> {
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: v1::UpdatePodSandboxResourcesRequest,
+    ) -> Result<v1::UpdatePodSandboxResourcesResponse> {
         // The pod's own cgroup is the kubelet's; the call only tells of it.
         self.sandbox(&request.pod_sandbox_id)?;
         Ok(v1::UpdatePodSandboxResourcesResponse {})
@@ -173,7 +180,8 @@ impl RuntimeService for Builtin {
 
     async fn list_pod_sandbox_stats(&self, request: v1::ListPodSandboxStatsRequest) -> Result<v1::ListPodSandboxStatsResponse> {
         let filter = request.filter.unwrap_or_default();
-        let matches = |s: &super::Sandbox| s.id.starts_with(&filter.id) && selected(&s.config.labels, &filter.label_selector) && s.shim().is_ok();
+        let matches =
+            |s: &super::Sandbox| s.id.starts_with(&filter.id) && selected(&s.config.labels, &filter.label_selector) && s.shim().is_ok();
         let found: Vec<_> = self.lock().sandboxes.values().filter(|s| matches(s)).cloned().collect();
         let mut stats = Vec::with_capacity(found.len());
         for sandbox in found {

@@ -143,6 +143,9 @@ mod tests {
         let usage = interfaces(text, 1);
         assert_eq!(usage.interfaces.len(), 1);
         let eth0 = usage.default_interface.unwrap();
-        assert_eq!((eth0.rx_bytes.unwrap().value, eth0.rx_errors.unwrap().value, eth0.tx_bytes.unwrap().value, eth0.tx_errors.unwrap().value), (100, 3, 200, 5));
+        assert_eq!(
+            (eth0.rx_bytes.unwrap().value, eth0.rx_errors.unwrap().value, eth0.tx_bytes.unwrap().value, eth0.tx_errors.unwrap().value),
+            (100, 3, 200, 5)
+        );
     }
 }

@@ -14,7 +14,8 @@ use crate::signal;
 pub(super) fn sandbox(sandbox: &Arc<Sandbox>) -> v1::PodSandboxStatus {
     let record = sandbox.state().record.clone();
     let mut ips = record.addresses.iter().map(ToString::to_string);
-    let network = v1::PodSandboxNetworkStatus { ip: ips.next().unwrap_or_default(), additional_ips: ips.map(|ip| v1::PodIp { ip }).collect() };
+    let network =
+        v1::PodSandboxNetworkStatus { ip: ips.next().unwrap_or_default(), additional_ips: ips.map(|ip| v1::PodIp { ip }).collect() };
     v1::PodSandboxStatus {
         id: sandbox.id.clone(),
         metadata: sandbox.config.metadata.clone(),

@@ -165,15 +165,25 @@ mod tests {
         assert_eq!(
             files(&limits, Version::V1),
             [
-                "cpu.shares=1024", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000", "memory.limit_in_bytes=1048576",
-                "memory.memsw.limit_in_bytes=3145728", "cpuset.cpus=0-1", "hugetlb.2MB.limit_in_bytes=0",
+                "cpu.shares=1024",
+                "cpu.cfs_period_us=100000",
+                "cpu.cfs_quota_us=50000",
+                "memory.limit_in_bytes=1048576",
+                "memory.memsw.limit_in_bytes=3145728",
+                "cpuset.cpus=0-1",
+                "hugetlb.2MB.limit_in_bytes=0",
             ]
         );
         assert_eq!(
             files(&limits, Version::V2),
             [
-                "cpu.weight=39", "cpu.max=50000 100000", "memory.max=1048576", "memory.swap.max=2097152", "memory.high=900000",
-                "cpuset.cpus=0-1", "hugetlb.2MB.max=0",
+                "cpu.weight=39",
+                "cpu.max=50000 100000",
+                "memory.max=1048576",
+                "memory.swap.max=2097152",
+                "memory.high=900000",
+                "cpuset.cpus=0-1",
+                "hugetlb.2MB.max=0",
             ]
         );
     }

@@ -63,7 +63,8 @@ fn use_is_read_from_both_versions() {
     assert_eq!((usage.cpu_nanoseconds, usage.working_set, usage.rss, usage.memory_limit), (Some(12_000), Some(600), Some(300), None));
     assert_eq!(out_of_memory_kills(&[folder]), 1);
     let all = ["cpu", "cpuacct", "memory"].map(str::to_owned).to_vec();
-    let v1 = Cgroups { tree: Tree::V1 { hierarchies: vec![tree::Hierarchy { mount: root.path().into(), controllers: all }], unified: None } };
+    let v1 =
+        Cgroups { tree: Tree::V1 { hierarchies: vec![tree::Hierarchy { mount: root.path().into(), controllers: all }], unified: None } };
     let usage = v1.usage("c").unwrap();
     assert_eq!((usage.cpu_nanoseconds, usage.memory, usage.memory_limit), (Some(77), Some(10), None));
     assert!(v1.apply("c", &Limits { cpus: "0".into(), ..Default::default() }).is_err(), "a limit without its controller");

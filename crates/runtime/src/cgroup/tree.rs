@@ -19,8 +19,13 @@ pub(crate) enum Version {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tree {
     /// Controllers on hierarchies of their own; beside them perhaps a v2 tree with the rest (hybrid).
-    V1 { hierarchies: Vec<Hierarchy>, unified: Option<PathBuf> },
-    V2 { mount: PathBuf },
+    V1 {
+        hierarchies: Vec<Hierarchy>,
+        unified: Option<PathBuf>,
+    },
+    V2 {
+        mount: PathBuf,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +105,19 @@ impl Tree {
     }
 }
 
-const CONTROLLERS_V1: [&str; 13] = [
-    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "perf_event", "hugetlb", "rdma",
-];
+const CONTROLLERS_V1: [&str; 13] =
+    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "perf_event", "hugetlb", "rdma"];
 
 /// The folders from just below `mount` down to `relative`.
 fn downwards(mount: &Path, relative: &Path) -> Vec<PathBuf> {
     let mut folder = mount.to_owned();
-    relative.components().map(|name| { folder.push(name); folder.clone() }).collect()
+    relative
+        .components()
+        .map(|name| {
+            folder.push(name);
+            folder.clone()
+        })
+        .collect()
 }
 
 /// A controller that cannot be switched on leaves its files missing, and a limit that needs them then fails with their name.

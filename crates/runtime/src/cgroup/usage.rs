@@ -30,7 +30,9 @@ pub(super) fn read(tree: &Tree, relative: &Path) -> Usage {
     let number = |controller: &str, file: &str| text(controller, file).and_then(|t| t.trim().parse::<u64>().ok());
     let version = tree.version();
     let (current, limit, names) = match version {
-        Version::V1 => ("memory.usage_in_bytes", "memory.limit_in_bytes", ["total_inactive_file", "total_rss", "total_pgfault", "total_pgmajfault"]),
+        Version::V1 => {
+            ("memory.usage_in_bytes", "memory.limit_in_bytes", ["total_inactive_file", "total_rss", "total_pgfault", "total_pgmajfault"])
+        }
         Version::V2 => ("memory.current", "memory.max", ["inactive_file", "anon", "pgfault", "pgmajfault"]),
     };
     let stat = text("memory", "memory.stat").unwrap_or_default();

@@ -22,7 +22,8 @@ const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontai
 pub fn import(store: &ImageStore, archive: &Path) -> Result<Vec<Image>, Error> {
     let _work = store.begin_work()?;
     let file = File::open(archive).map_err(Error::io("opening", archive))?;
-    let place = tempfile::Builder::new().prefix(".import-").tempdir_in(store.root()).map_err(Error::io("creating a folder in", store.root()))?;
+    let place =
+        tempfile::Builder::new().prefix(".import-").tempdir_in(store.root()).map_err(Error::io("creating a folder in", store.root()))?;
     let open = Unpacked { archive: archive.display().to_string(), members: extract(archive, file, place.path())?, store };
     if open.members.contains_key("index.json") {
         return open.oci_layout();

@@ -80,7 +80,8 @@ impl Blobs {
     /// Starts to receive a blob of at most `limit` bytes.
     pub(super) fn begin(&self, digest: &str, limit: u64) -> Result<Incoming, Error> {
         let target = self.path(digest)?;
-        let file = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&self.dir).map_err(Error::io("creating a file in", &self.dir))?;
+        let file =
+            tempfile::Builder::new().prefix(".incoming-").tempfile_in(&self.dir).map_err(Error::io("creating a file in", &self.dir))?;
         Ok(Incoming { file, hash: Sha256::new(), written: 0, limit, target, digest: digest.to_owned() })
     }
 }

@@ -49,11 +49,7 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), Error> {
         let given = entry.path_bytes().into_owned();
-        let refused = |why: String| Error::Layer {
-            layer: self.layer.to_owned(),
-            entry: String::from_utf8_lossy(&given).into_owned(),
-            why,
-        };
+        let refused = |why: String| Error::Layer { layer: self.layer.to_owned(), entry: String::from_utf8_lossy(&given).into_owned(), why };
         self.entries += 1;
         self.bytes = self.bytes.saturating_add(entry.size());
         if self.entries > ENTRIES_MAX || self.bytes > BYTES_MAX {

@@ -158,7 +158,8 @@ impl ImageStore {
             return Ok(());
         }
         let layers = self.0.root.join("layers");
-        let work = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(&layers).map_err(Error::io("creating a folder in", &layers))?;
+        let work =
+            tempfile::Builder::new().prefix(".unpacking-").tempdir_in(&layers).map_err(Error::io("creating a folder in", &layers))?;
         let root = work.path().join("fs");
         fs::create_dir(&root).map_err(Error::io("creating", &root))?;
         set_mode(&root)?;

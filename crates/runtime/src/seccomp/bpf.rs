@@ -164,15 +164,18 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 }
 
 fn ret(action: Action) -> Instruction {
-    op(RETURN, match action {
-        Action::KillProcess => 0x8000_0000,
-        Action::KillThread => 0,
-        Action::Trap => 0x0003_0000,
-        Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
-        Action::Trace(data) => 0x7ff0_0000 | u32::from(data),
-        Action::Log => 0x7ffc_0000,
-        Action::Allow => 0x7fff_0000,
-    })
+    op(
+        RETURN,
+        match action {
+            Action::KillProcess => 0x8000_0000,
+            Action::KillThread => 0,
+            Action::Trap => 0x0003_0000,
+            Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
+            Action::Trace(data) => 0x7ff0_0000 | u32::from(data),
+            Action::Log => 0x7ffc_0000,
+            Action::Allow => 0x7fff_0000,
+        },
+    )
 }
 
 #[cfg(test)]

@@ -151,7 +151,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "{}", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"x"}]}"#] {
+        for text in
+            ["", "{}", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"x"}]}"#]
+        {
             assert!(parse(text.as_bytes(), 0).is_err(), "{text}");
         }
     }

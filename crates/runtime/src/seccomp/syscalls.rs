@@ -18,10 +18,21 @@ const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 
 /// Newer than the C library's table; the same number on every architecture. Sorted.
 const NEWER: &[(&str, u32)] = &[
-    ("cachestat", 451), ("futex_requeue", 456), ("futex_wait", 455), ("futex_wake", 454), ("getxattrat", 464),
-    ("listmount", 458), ("listxattrat", 465), ("lsm_get_self_attr", 459), ("lsm_list_modules", 461),
-    ("lsm_set_self_attr", 460), ("map_shadow_stack", 453), ("open_tree_attr", 467), ("removexattrat", 466),
-    ("setxattrat", 463), ("statmount", 457),
+    ("cachestat", 451),
+    ("futex_requeue", 456),
+    ("futex_wait", 455),
+    ("futex_wake", 454),
+    ("getxattrat", 464),
+    ("listmount", 458),
+    ("listxattrat", 465),
+    ("lsm_get_self_attr", 459),
+    ("lsm_list_modules", 461),
+    ("lsm_set_self_attr", 460),
+    ("map_shadow_stack", 453),
+    ("open_tree_attr", 467),
+    ("removexattrat", 466),
+    ("setxattrat", 463),
+    ("statmount", 457),
 ];
 
 /// What all 64-bit architectures here have. Sorted.

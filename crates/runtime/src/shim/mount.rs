@@ -81,7 +81,13 @@ pub(super) fn overlay(layers: &[PathBuf], writable: Option<(&Path, &Path)>, poin
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lower = layers.iter().rev().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
     let above = writable.map(|(upper, work)| Ok::<_, rustix::io::Errno>((open(upper)?, open(work)?))).transpose()?;
-    let lower: Vec<(OwnedFd, String)> = lower.into_iter().map(|fd| { let text = name(&fd); (fd, text) }).collect();
+    let lower: Vec<(OwnedFd, String)> = lower
+        .into_iter()
+        .map(|fd| {
+            let text = name(&fd);
+            (fd, text)
+        })
+        .collect();
     let above_names = above.as_ref().map(|(upper, work)| (name(upper), name(work)));
     let mut options: Vec<(&str, Option<&str>)> = lower.iter().map(|(_, text)| ("lowerdir+", Some(text.as_str()))).collect();
     if let Some((upper, work)) = &above_names {
@@ -192,8 +198,13 @@ fn cgroup_v1(root: &Root, target: &str, hierarchies: &[String], flags: MountAttr
 
 const USUAL_DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-const LINKS: [(&str, &str); 5] =
-    [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+const LINKS: [(&str, &str); 5] = [
+    ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
 
 fn devices(root: &Root, dev: &str, own: &[DeviceNode]) -> io::Result<()> {
     let folder = root.target(dev, FileType::Directory)?;

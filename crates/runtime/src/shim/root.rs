@@ -105,7 +105,11 @@ impl Root {
                 };
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
                 let tree = rustix::mount::open_tree(&target, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
-                sys::set_mount(tree.as_fd(), MountChange { set: mount::attributes(MountAttrFlags::MOUNT_ATTR_RDONLY), propagation: 0 }, Reach::One)?;
+                sys::set_mount(
+                    tree.as_fd(),
+                    MountChange { set: mount::attributes(MountAttrFlags::MOUNT_ATTR_RDONLY), propagation: 0 },
+                    Reach::One,
+                )?;
                 Ok(mount::place(&tree, &target)?)
             };
             one().map_err(|e| format!("making {path} read-only: {e}"))?;
@@ -142,7 +146,11 @@ impl Root {
         rustix::process::chdir("/")?;
         if read_only {
             let root = rustix::fs::open("/", FOLDER, Mode::empty())?;
-            sys::set_mount(root.as_fd(), MountChange { set: mount::attributes(MountAttrFlags::MOUNT_ATTR_RDONLY), propagation: 0 }, Reach::One)?;
+            sys::set_mount(
+                root.as_fd(),
+                MountChange { set: mount::attributes(MountAttrFlags::MOUNT_ATTR_RDONLY), propagation: 0 },
+                Reach::One,
+            )?;
         }
         Ok(())
     }

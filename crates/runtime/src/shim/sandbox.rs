@@ -86,7 +86,9 @@ pub(super) fn fork_into_pid_namespace(target: &OwnedFd, new: NewNamespaces, cgro
     let own = fs::File::open("/proc/self/ns/pid")?;
     sys::join(target.as_fd(), libc::CLONE_NEWPID)?;
     let forked = sys::fork(new, cgroup);
-    if !matches!(forked, Ok(Fork::Child)) && let Err(e) = sys::join(own.as_fd(), libc::CLONE_NEWPID) {
+    if !matches!(forked, Ok(Fork::Child))
+        && let Err(e) = sys::join(own.as_fd(), libc::CLONE_NEWPID)
+    {
         // Every later container would land in the wrong namespace. The pod's containers go on as orphans and are ended by the daemon.
         eprintln!("cannot return to the own PID namespace: {e}");
         sys::exit_now(1);

@@ -198,7 +198,8 @@ fn socket(family: Family, carried: &mut Vec<OwnedFd>) -> Result<Answer, String> 
         Family::V6 => AddressFamily::INET6,
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(|e| format!("making a socket in the pod: {e}"))?;
+    let socket =
+        rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(|e| format!("making a socket in the pod: {e}"))?;
     carried.push(socket);
     Ok(Answer::Done)
 }

@@ -37,7 +37,9 @@ fn find(passwd: &str, group: &str, asked: &UserSpec) -> Result<ResolvedUser, Str
     let user = if user.is_empty() { "0" } else { user };
     let by_number = user.parse::<u32>().ok();
     let entry = passwd.lines().filter_map(Entry::parse).find(|e| if let Some(uid) = by_number { e.uid == uid } else { e.name == user });
-    let uid = by_number.or(entry.as_ref().map(|e| e.uid)).ok_or_else(|| format!("unable to find user {user}: no matching entries in passwd file"))?;
+    let uid = by_number
+        .or(entry.as_ref().map(|e| e.uid))
+        .ok_or_else(|| format!("unable to find user {user}: no matching entries in passwd file"))?;
     let gid = match (asked.group, named_group) {
         (Some(gid), _) => gid,
         (None, Some(name)) => group_number(group, name)?,
@@ -45,7 +47,9 @@ fn find(passwd: &str, group: &str, asked: &UserSpec) -> Result<ResolvedUser, Str
     };
     let mut groups = vec![gid];
     // The image's own memberships count when neither the pod nor the image names a group beside the user.
-    if !asked.strict && let Some(entry) = &entry {
+    if !asked.strict
+        && let Some(entry) = &entry
+    {
         groups.extend(memberships(group, entry.name));
     }
     groups.extend(&asked.supplemental);

@@ -44,7 +44,11 @@ pub(crate) fn default_mounts(sandbox: &SandboxDir, view: &CgroupView, privileged
 
 /// Puts the pod's mounts behind the default ones. A pod's mount takes the place of a default one with the same target;
 /// among themselves the shallower come first.
-pub(crate) fn merge(defaults: Vec<MountSpec>, asked: &[v1::Mount], images: &BTreeMap<String, ResolvedImage>) -> cri::Result<Vec<MountSpec>> {
+pub(crate) fn merge(
+    defaults: Vec<MountSpec>,
+    asked: &[v1::Mount],
+    images: &BTreeMap<String, ResolvedImage>,
+) -> cri::Result<Vec<MountSpec>> {
     let mut own = asked.iter().map(|mount| one(mount, images)).collect::<cri::Result<Vec<_>>>()?;
     own.sort_by_key(|mount| Path::new(&mount.target).components().count());
     let mut all: Vec<MountSpec> = defaults.into_iter().filter(|default| own.iter().all(|mount| mount.target != default.target)).collect();

@@ -51,7 +51,11 @@ pub(crate) fn container(input: ContainerInput<'_>) -> cri::Result<ContainerSpec>
         id: input.id.to_owned(),
         args: args(config, input.image)?,
         env: env(config, input.image, input.hostname)?,
-        cwd: [config.working_dir.as_str(), input.image.config.working_dir.as_str(), "/"].into_iter().find(|d| !d.is_empty()).unwrap_or("/").to_owned(),
+        cwd: [config.working_dir.as_str(), input.image.config.working_dir.as_str(), "/"]
+            .into_iter()
+            .find(|d| !d.is_empty())
+            .unwrap_or("/")
+            .to_owned(),
         terminal: config.tty,
         stdin: match (config.stdin, config.stdin_once) {
             (false, _) => Stdin::Closed,
@@ -98,7 +102,11 @@ fn refuse_what_is_missing(
     if security.apparmor.as_ref().is_some_and(|profile| profile.profile_type() == localhost) {
         return no("localhost AppArmor profiles are");
     }
-    if security.selinux_options.as_ref().is_some_and(|o| !o.level.is_empty() || !o.r#type.is_empty() || !o.user.is_empty() || !o.role.is_empty()) {
+    if security
+        .selinux_options
+        .as_ref()
+        .is_some_and(|o| !o.level.is_empty() || !o.r#type.is_empty() || !o.user.is_empty() || !o.role.is_empty())
+    {
         tracing::warn!("SELinux options are set but this runtime does not label; they have no effect");
     }
     Ok(())
@@ -224,7 +232,8 @@ mod tests {
             let linux = v1::LinuxContainerConfig { resources: None, security_context: Some(security) };
             plan(&v1::ContainerConfig { linux: Some(linux), ..Default::default() })
         };
-        let userns = v1::NamespaceOption { userns_options: Some(v1::UserNamespace { mode: 0, ..Default::default() }), ..Default::default() };
+        let userns =
+            v1::NamespaceOption { userns_options: Some(v1::UserNamespace { mode: 0, ..Default::default() }), ..Default::default() };
         assert!(with(v1::LinuxContainerSecurityContext { namespace_options: Some(userns), ..Default::default() }).is_err());
         assert!(with(v1::LinuxContainerSecurityContext { run_as_user: Some(v1::Int64Value { value: -1 }), ..Default::default() }).is_err());
         let nul = v1::ContainerConfig { args: vec!["a\0b".into()], ..Default::default() };

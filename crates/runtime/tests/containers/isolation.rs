@@ -18,7 +18,10 @@ pub async fn namespaces_are_separate(node: &Node) {
     assert_eq!(node.stdout(&id, "cat /etc/resolv.conf").await, "search svc.local\nnameserver 10.43.0.10");
     assert_eq!(node.stdout(&id, "cat /proc/1/comm").await, "sleep");
     assert_eq!(node.stdout(&id, "cat /proc/1/cgroup | cut -d: -f3 | grep -v '^/process_api' | sort -u").await, "/");
-    assert_eq!(node.stdout(&id, "ls /").await.split_whitespace().collect::<Vec<_>>(), ["bin", "data", "dev", "etc", "evil", "proc", "sys", "tmp"]);
+    assert_eq!(
+        node.stdout(&id, "ls /").await.split_whitespace().collect::<Vec<_>>(),
+        ["bin", "data", "dev", "etc", "evil", "proc", "sys", "tmp"]
+    );
 }
 
 pub async fn containers_of_a_pod_share_what_they_should(node: &Node) {
@@ -63,7 +66,8 @@ pub async fn limits_are_written_and_enforced(node: &Node) {
     };
     let id = node.start(&sandbox, limited("exec sleep 1000", resources.clone())).await;
     assert_eq!(node.stdout(&id, "cat /proc/self/oom_score_adj").await, "900");
-    let read = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu*/cpu.cfs_quota_us cpu*/cpu.shares memory.max cpu.max 2>/dev/null; true";
+    let read =
+        "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu*/cpu.cfs_quota_us cpu*/cpu.shares memory.max cpu.max 2>/dev/null; true";
     let text = node.stdout(&id, read).await;
     assert!(text.lines().any(|l| l == (32 << 20).to_string()) && text.contains("20000"), "{text}");
     let update = v1::LinuxContainerResources { memory_limit_in_bytes: 64 << 20, ..Default::default() };
@@ -104,8 +108,12 @@ pub async fn mounts_are_as_asked(node: &Node) {
     }
     assert_eq!(node.stdout(&id, "cat /new/deep/file").await, "from the host");
     assert_eq!(node.stdout(&id, "wc -c < /proc/keys; ls /sys/firmware | wc -l").await, "0\n0");
-    assert_eq!(node.stdout(&id, "echo a > /dev/null; head -c 3 /dev/urandom | wc -c; test -c /dev/ptmx -a -d /dev/pts && echo ok").await, "3\nok");
-    let missing = v1::ContainerConfig { mounts: vec![v1::Mount { host_path: "/no/such".into(), ..mount("/x", false, false) }], ..shell_config("") };
+    assert_eq!(
+        node.stdout(&id, "echo a > /dev/null; head -c 3 /dev/urandom | wc -c; test -c /dev/ptmx -a -d /dev/pts && echo ok").await,
+        "3\nok"
+    );
+    let missing =
+        v1::ContainerConfig { mounts: vec![v1::Mount { host_path: "/no/such".into(), ..mount("/x", false, false) }], ..shell_config("") };
     let id = node.create(&sandbox, missing).await.unwrap();
     let error = node.runtime().start_container(v1::StartContainerRequest { container_id: id }).await.unwrap_err();
     assert!(error.to_string().contains("/no/such"), "{error}");

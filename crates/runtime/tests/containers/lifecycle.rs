@@ -95,7 +95,10 @@ pub async fn stop_asks_and_then_kills(node: &Node) {
     ready(node, &deaf).await;
     stop(&deaf, 1).await.unwrap();
     assert_eq!(node.status(&deaf).await.exit_code, 137);
-    let other = v1::ContainerConfig { stop_signal: v1::Signal::Sigusr1.into(), ..shell_config("trap 'exit 6' USR1; touch /data/ready; while :; do sleep 0.01; done") };
+    let other = v1::ContainerConfig {
+        stop_signal: v1::Signal::Sigusr1.into(),
+        ..shell_config("trap 'exit 6' USR1; touch /data/ready; while :; do sleep 0.01; done")
+    };
     let other = node.start(&sandbox, other).await;
     ready(node, &other).await;
     stop(&other, 60).await.unwrap();
@@ -110,7 +113,9 @@ async fn ready(node: &Node, id: &str) {
 
 pub async fn a_missing_program_is_a_start_error(node: &Node) {
     let sandbox = node.sandbox("web").await;
-    for (command, said) in [("nope", "executable file not found in $PATH"), ("/bin/nope", "no such file or directory"), ("/etc/passwd", "permission denied")] {
+    for (command, said) in
+        [("nope", "executable file not found in $PATH"), ("/bin/nope", "no such file or directory"), ("/etc/passwd", "permission denied")]
+    {
         let config = v1::ContainerConfig { command: vec![command.into()], ..shell_config("") };
         let id = node.create(&sandbox, config).await.unwrap();
         let error = node.runtime().start_container(v1::StartContainerRequest { container_id: id.clone() }).await.unwrap_err();
@@ -127,7 +132,12 @@ pub async fn nothing_is_left_behind(node: &Node) {
     let sandbox = node.sandbox("web").await;
     let id = node.shell(&sandbox, "sleep 1000 & exec sleep 1000").await;
     assert_eq!(mounts_below(node.dir.path()).len(), 2, "the namespace and the shared memory, and no root filesystem");
-    assert!(node.runtime().remove_image(v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: "busybox".into(), ..Default::default() }) }).await.is_err());
+    assert!(
+        node.runtime()
+            .remove_image(v1::RemoveImageRequest { image: Some(v1::ImageSpec { image: "busybox".into(), ..Default::default() }) })
+            .await
+            .is_err()
+    );
     node.runtime().remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox.clone() }).await.unwrap();
     assert!(mounts_below(node.dir.path()).is_empty());
     assert!(!node.config.data_dir.join("runtime/sandboxes").join(&sandbox).exists());

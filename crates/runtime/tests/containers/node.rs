@@ -211,7 +211,10 @@ pub fn security() -> v1::LinuxContainerSecurityContext {
         namespace_options: Some(v1::NamespaceOption { pid: v1::NamespaceMode::Container.into(), ..Default::default() }),
         masked_paths: ["/proc/kcore", "/proc/keys", "/proc/acpi", "/sys/firmware"].map(str::to_owned).to_vec(),
         readonly_paths: ["/proc/sys", "/proc/bus", "/proc/irq"].map(str::to_owned).to_vec(),
-        seccomp: Some(v1::SecurityProfile { profile_type: v1::security_profile::ProfileType::RuntimeDefault.into(), localhost_ref: String::new() }),
+        seccomp: Some(v1::SecurityProfile {
+            profile_type: v1::security_profile::ProfileType::RuntimeDefault.into(),
+            localhost_ref: String::new(),
+        }),
         ..Default::default()
     }
 }

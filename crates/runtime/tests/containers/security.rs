@@ -23,7 +23,11 @@ pub async fn the_default_filter_refuses(node: &Node) {
     let (code, text) = node.run(&sandbox, secured("unshare -U true", |s| all(s, ProfileType::Unconfined))).await;
     assert_eq!(code, 0, "{text}");
     let file = node.dir.path().join("profile.json");
-    std::fs::write(&file, r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#).unwrap();
+    std::fs::write(
+        &file,
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#,
+    )
+    .unwrap();
     for no_new_privs in [false, true] {
         let config = secured("mkdir /data/x", |s| {
             s.seccomp = profile(ProfileType::Localhost, file.to_str().unwrap());
@@ -41,24 +45,37 @@ pub async fn capabilities_and_no_new_privs(node: &Node) {
     let sandbox = node.sandbox("web").await;
     let script = "grep -E 'Cap(Eff|Bnd|Amb)|NoNewPrivs' /proc/self/status | tr -d '\\t'; chown 1:1 /data; echo $?";
     let (_, text) = node.run(&sandbox, secured(script, |_| ())).await;
-    assert!(text.contains("CapEff:00000000a80425fb") && text.contains("CapBnd:00000000a80425fb") && text.contains("NoNewPrivs:0"), "{text}");
+    assert!(
+        text.contains("CapEff:00000000a80425fb") && text.contains("CapBnd:00000000a80425fb") && text.contains("NoNewPrivs:0"),
+        "{text}"
+    );
     assert!(text.ends_with("\n0\n"), "{text}");
     let (_, text) = node
-        .run(&sandbox, secured(script, |s| {
-            s.no_new_privs = true;
-            s.capabilities = Some(v1::Capability { drop_capabilities: vec!["ALL".into()], ..Default::default() });
-        }))
+        .run(
+            &sandbox,
+            secured(script, |s| {
+                s.no_new_privs = true;
+                s.capabilities = Some(v1::Capability { drop_capabilities: vec!["ALL".into()], ..Default::default() });
+            }),
+        )
         .await;
-    assert!(text.contains("CapEff:0000000000000000") && text.contains("CapBnd:0000000000000000") && text.contains("NoNewPrivs:1"), "{text}");
+    assert!(
+        text.contains("CapEff:0000000000000000") && text.contains("CapBnd:0000000000000000") && text.contains("NoNewPrivs:1"),
+        "{text}"
+    );
     assert!(text.contains("Operation not permitted"), "{text}");
     let (_, text) = node
-        .run(&sandbox, secured(script, |s| {
-            s.run_as_user = Some(v1::Int64Value { value: 1000 });
-            s.capabilities = Some(v1::Capability { add_ambient_capabilities: vec!["NET_BIND_SERVICE".into()], ..Default::default() });
-        }))
+        .run(
+            &sandbox,
+            secured(script, |s| {
+                s.run_as_user = Some(v1::Int64Value { value: 1000 });
+                s.capabilities = Some(v1::Capability { add_ambient_capabilities: vec!["NET_BIND_SERVICE".into()], ..Default::default() });
+            }),
+        )
         .await;
     assert!(text.contains("CapEff:0000000000000400") && text.contains("CapAmb:0000000000000400"), "{text}");
-    let (code, text) = node.run(&sandbox, secured("mkdir /data/m && mount -t tmpfs x /data/m && ls /dev/full", |s| s.privileged = true)).await;
+    let (code, text) =
+        node.run(&sandbox, secured("mkdir /data/m && mount -t tmpfs x /data/m && ls /dev/full", |s| s.privileged = true)).await;
     assert_eq!(code, 0, "{text}");
 }
 
@@ -90,7 +107,14 @@ pub async fn a_read_only_root(node: &Node) {
 pub async fn devices_are_limited(node: &Node) {
     let sandbox = node.sandbox("web").await;
     // The kernel log's device is on every machine and on nobody's list.
-    let (_, text) = node.run(&sandbox, shell_config("mknod /data/kmsg c 1 11 && head -c 1 /data/kmsg; echo $?; mknod /data/null c 1 3 && echo x > /data/null && echo fine")).await;
+    let (_, text) = node
+        .run(
+            &sandbox,
+            shell_config(
+                "mknod /data/kmsg c 1 11 && head -c 1 /data/kmsg; echo $?; mknod /data/null c 1 3 && echo x > /data/null && echo fine",
+            ),
+        )
+        .await;
     if std::path::Path::new("/sys/fs/cgroup/devices").exists() {
         assert!(text.contains("Operation not permitted"), "{text}");
     }

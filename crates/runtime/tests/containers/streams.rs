@@ -73,7 +73,10 @@ async fn read_until(from: &mut DuplexStream, wanted: &str) -> String {
     let mut seen = String::new();
     let mut chunk = [0u8; 256];
     while !seen.contains(wanted) {
-        let count = tokio::time::timeout(PATIENCE, from.read(&mut chunk)).await.unwrap_or_else(|_| panic!("{wanted:?} is not in {seen:?}")).unwrap();
+        let count = tokio::time::timeout(PATIENCE, from.read(&mut chunk))
+            .await
+            .unwrap_or_else(|_| panic!("{wanted:?} is not in {seen:?}"))
+            .unwrap();
         assert_ne!(count, 0, "{wanted:?} is not in {seen:?}");
         seen += &String::from_utf8_lossy(&chunk[..count]);
     }
@@ -85,7 +88,8 @@ pub async fn exec_with_a_terminal_resizes(node: &Node) {
     let id = node.shell(&sandbox, "exec sleep 1000").await;
     let (mut client, streams) = client();
     let runtime = node.runtime().clone();
-    let running = tokio::spawn(async move { runtime.exec(exec(&id, true, "tty; while read x; do stty size; done; exit 8"), streams).await });
+    let running =
+        tokio::spawn(async move { runtime.exec(exec(&id, true, "tty; while read x; do stty size; done; exit 8"), streams).await });
     read_until(&mut client.stdout, "/dev/pts/0").await;
     let mut stdin = client.stdin.take().unwrap();
     client.resize.send(TerminalSize { width: 123, height: 45 }).await.unwrap();
@@ -111,7 +115,8 @@ pub async fn exec_with_a_terminal_resizes(node: &Node) {
 pub async fn attach_reaches_the_main_process(node: &Node) {
     let sandbox = node.sandbox("web").await;
     for tty in [false, true] {
-        let config = v1::ContainerConfig { stdin: true, stdin_once: true, tty, ..shell_config("while read x; do echo got $x; done; exit 3") };
+        let config =
+            v1::ContainerConfig { stdin: true, stdin_once: true, tty, ..shell_config("while read x; do echo got $x; done; exit 3") };
         let id = node.start(&sandbox, config).await;
         let (mut client, streams) = client();
         let runtime = node.runtime().clone();

@@ -25,8 +25,7 @@ impl Score for Prepared<'_> {
     fn rate(&self, node: &NodeInfo) -> i64 {
         let (wanted, used, have) = (&self.0.requests, &node.requested, &node.allocatable);
         let before = balance(&[(used.milli_cpu, have.milli_cpu), (used.memory, have.memory)]);
-        let after =
-            balance(&[(used.milli_cpu + wanted.milli_cpu, have.milli_cpu), (used.memory + wanted.memory, have.memory)]);
+        let after = balance(&[(used.milli_cpu + wanted.milli_cpu, have.milli_cpu), (used.memory + wanted.memory, have.memory)]);
         // 75 when nothing changes, towards 100 when the pod evens the use out.
         MAX_SCORE / 2 + (MAX_SCORE / 2 + after - before) / 2
     }
@@ -35,11 +34,8 @@ impl Score for Prepared<'_> {
 /// 100 when all shares are equal, 50 when they are as far apart as can be. Two resources at most have shares here, whose
 /// standard deviation is half their distance.
 fn balance(used_of: &[(i64, i64); 2]) -> i64 {
-    let shares: Vec<f64> = used_of
-        .iter()
-        .filter(|(_, have)| *have > 0)
-        .map(|(used, have)| (*used as f64 / *have as f64).min(1.0))
-        .collect();
+    let shares: Vec<f64> =
+        used_of.iter().filter(|(_, have)| *have > 0).map(|(used, have)| (*used as f64 / *have as f64).min(1.0)).collect();
     let deviation = match shares.as_slice() {
         [a, b] => (a - b).abs() / 2.0,
         _ => 0.0,

@@ -27,8 +27,7 @@ impl Plugin for ImageLocality {
 
     fn score<'a>(&'a self, cycle: &Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         let spec = cycle.pod.pod.spec.as_ref()?;
-        let of_containers =
-            spec.init_containers.iter().flatten().chain(&spec.containers).filter_map(|c| c.image.as_deref());
+        let of_containers = spec.init_containers.iter().flatten().chain(&spec.containers).filter_map(|c| c.image.as_deref());
         let of_volumes = spec.volumes.iter().flatten().filter_map(|v| v.image.as_ref()?.reference.as_deref());
         let names: Vec<String> = of_containers.chain(of_volumes).map(normalized).collect();
         let mut holders: HashMap<&str, usize> = HashMap::new();
@@ -51,8 +50,7 @@ impl Plugin for ImageLocality {
 
 impl Score for Prepared {
     fn rate(&self, node: &NodeInfo) -> i64 {
-        let size =
-            |(name, share): &(String, f64)| node.images.get(name).map_or(0, |size| (*size as f64 * share) as i64);
+        let size = |(name, share): &(String, f64)| node.images.get(name).map_or(0, |size| (*size as f64 * share) as i64);
         let max = MAX_PER_CONTAINER * self.containers;
         let sum = self.images.iter().map(size).sum::<i64>().clamp(MIN, max);
         MAX_SCORE * (sum - MIN) / (max - MIN)

@@ -41,13 +41,8 @@ impl Plugin for InterPodAffinity {
         if !own_terms && !others {
             return None;
         }
-        let mut filtering = Filtering {
-            pod,
-            repelled_by_others: Places::new(),
-            attracting: Places::new(),
-            repelling: Places::new(),
-            is_first: false,
-        };
+        let mut filtering =
+            Filtering { pod, repelled_by_others: Places::new(), attracting: Places::new(), repelling: Places::new(), is_first: false };
         for node in cycle.cache.nodes().filter(|n| own_terms || n.with_anti_affinity > 0) {
             filtering.count(cycle, node);
         }
@@ -62,9 +57,7 @@ impl Plugin for InterPodAffinity {
         for node in cycle.cache.nodes() {
             for other in node.pods.values() {
                 let mut add = |term: &Term, about: &PodInfo, weight: i64| {
-                    if let Some(value) =
-                        node.label(&term.topology_key).filter(|_| cycle.surroundings.matches(term, about))
-                    {
+                    if let Some(value) = node.label(&term.topology_key).filter(|_| cycle.surroundings.matches(term, about)) {
                         *places.entry((term.topology_key.clone(), value.to_owned())).or_default() += weight;
                     }
                 };
@@ -101,8 +94,7 @@ impl Filtering<'_> {
             for term in self.pod.anti_affinity.iter().filter(|t| cycle.surroundings.matches(t, other)) {
                 add(&mut self.repelling, term);
             }
-            let all =
-                !self.pod.affinity.is_empty() && self.pod.affinity.iter().all(|t| cycle.surroundings.matches(t, other));
+            let all = !self.pod.affinity.is_empty() && self.pod.affinity.iter().all(|t| cycle.surroundings.matches(t, other));
             if all {
                 self.pod.affinity.iter().for_each(|term| add(&mut self.attracting, term));
             }

@@ -20,8 +20,7 @@ impl Plugin for NodeAffinity {
     fn filter<'a>(&'a self, cycle: &Cycle<'a>) -> Option<Box<dyn Filter + 'a>> {
         let spec = cycle.pod.pod.spec.as_ref()?;
         let node_affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
-        let has_required =
-            node_affinity.is_some_and(|a| a.required_during_scheduling_ignored_during_execution.is_some());
+        let has_required = node_affinity.is_some_and(|a| a.required_during_scheduling_ignored_during_execution.is_some());
         let selects = spec.node_selector.as_ref().is_some_and(|s| !s.is_empty());
         (selects || has_required).then(|| Box::new(Filtering(&cycle.pod.pod)) as Box<dyn Filter + 'a>)
     }
@@ -43,11 +42,7 @@ impl Plugin for NodeAffinity {
 
 impl Filter for Filtering<'_> {
     fn judge(&self, node: &NodeInfo) -> Verdict {
-        if required(self.0, node) {
-            Verdict::Fits
-        } else {
-            Verdict::unresolvable("node(s) didn't match Pod's node affinity/selector")
-        }
+        if required(self.0, node) { Verdict::Fits } else { Verdict::unresolvable("node(s) didn't match Pod's node affinity/selector") }
     }
 }
 

@@ -25,10 +25,6 @@ impl Plugin for NodeName {
 
 impl Filter for Prepared<'_> {
     fn judge(&self, node: &NodeInfo) -> Verdict {
-        if node.name() == self.0 {
-            Verdict::Fits
-        } else {
-            Verdict::unresolvable("node(s) didn't match the requested node name")
-        }
+        if node.name() == self.0 { Verdict::Fits } else { Verdict::unresolvable("node(s) didn't match the requested node name") }
     }
 }

@@ -31,12 +31,7 @@ impl Filter for Prepared<'_> {
         if spec.and_then(|s| s.unschedulable) != Some(true) {
             return Verdict::Fits;
         }
-        let cordon =
-            Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Default::default() };
-        if tolerates(tolerations(self.0), &cordon) {
-            Verdict::Fits
-        } else {
-            Verdict::unresolvable("node(s) were unschedulable")
-        }
+        let cordon = Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Default::default() };
+        if tolerates(tolerations(self.0), &cordon) { Verdict::Fits } else { Verdict::unresolvable("node(s) were unschedulable") }
     }
 }

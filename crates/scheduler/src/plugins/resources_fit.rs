@@ -66,8 +66,7 @@ impl Score for Prepared<'_> {
             let after = used.saturating_add(wanted);
             if have <= 0 { None } else { Some((have - after).max(0).saturating_mul(MAX_SCORE) / have) }
         };
-        let rates =
-            [left(wanted.milli_cpu, used.milli_cpu, have.milli_cpu), left(wanted.memory, used.memory, have.memory)];
+        let rates = [left(wanted.milli_cpu, used.milli_cpu, have.milli_cpu), left(wanted.memory, used.memory, have.memory)];
         let known: Vec<i64> = rates.into_iter().flatten().collect();
         let count = i64::try_from(known.len()).unwrap_or(1).max(1);
         known.iter().sum::<i64>() / count

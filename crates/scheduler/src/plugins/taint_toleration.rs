@@ -40,11 +40,7 @@ impl Plugin for TaintToleration {
 
 impl Filter for Filtering<'_> {
     fn judge(&self, node: &NodeInfo) -> Verdict {
-        if is_kept_away(self.0, node) {
-            Verdict::unresolvable("node(s) had untolerated taint(s)")
-        } else {
-            Verdict::Fits
-        }
+        if is_kept_away(self.0, node) { Verdict::unresolvable("node(s) had untolerated taint(s)") } else { Verdict::Fits }
     }
 }
 

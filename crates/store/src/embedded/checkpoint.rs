@@ -82,7 +82,8 @@ impl Checkpointer {
         let due = self.running.is_none() && self.sealed_bytes + log.bytes() > self.due_at();
         if due || log.bytes() > self.shared.options.segment_bytes {
             self.sealed_bytes += log.bytes();
-            log.rotate(self.shared.options.segment_bytes).map_err(|e| Error::Poisoned(format!("begin log segment {}: {e}", log.seq() + 1)))?;
+            log.rotate(self.shared.options.segment_bytes)
+                .map_err(|e| Error::Poisoned(format!("begin log segment {}: {e}", log.seq() + 1)))?;
         }
         if due {
             self.begin(log.seq())?;
@@ -95,7 +96,8 @@ impl Checkpointer {
         let at_ms = shared.options.clock.now().duration_since(std::time::UNIX_EPOCH).map_or(0, super::plan::millis);
         let head = Head { seq, revision: shared.read()?.revision(), at_ms };
         let thread = std::thread::Builder::new().name("store-checkpoint".into());
-        let running = thread.spawn(move || write(&shared, head, &sync)).map_err(super::directory::io_error("start the checkpoint thread"))?;
+        let running =
+            thread.spawn(move || write(&shared, head, &sync)).map_err(super::directory::io_error("start the checkpoint thread"))?;
         self.sealed_bytes = 0;
         self.running_seq = seq;
         self.running = Some(running);

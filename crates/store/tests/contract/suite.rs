@@ -54,7 +54,11 @@ pub(crate) async fn a_write_happens_only_when_its_expectation_holds(store: Arc<d
     assert_eq!(previous, None);
     let first = store.get("/a").await.unwrap().unwrap();
     assert_eq!((first.key.as_ref(), first.value.as_ref(), first.created, first.modified), ("/a", b"1".as_ref(), created, created));
-    for refused in [put("/a", Expect::Absent, "2"), put("/a", Expect::Modified(Revision(created.0 + 1)), "2"), delete("/a", Expect::Modified(Revision(0)))] {
+    for refused in [
+        put("/a", Expect::Absent, "2"),
+        put("/a", Expect::Modified(Revision(created.0 + 1)), "2"),
+        delete("/a", Expect::Modified(Revision(0))),
+    ] {
         assert_eq!(store.write(refused).await.unwrap(), Outcome::Mismatch { current: Some(first.clone()) });
     }
     for refused in [put("/none", Expect::Modified(created), "2"), delete("/none", Expect::Modified(created))] {
@@ -101,7 +105,8 @@ pub(crate) async fn of_racing_writers_exactly_one_wins(store: Arc<dyn Store>) {
             async move { store.write(put("/k", Expect::Modified(at), &n.to_string())).await.unwrap() }
         });
         let outcomes = join_all(racers).await;
-        let won: Vec<_> = outcomes.iter().filter_map(|o| if let Outcome::Committed { revision, .. } = o { Some(*revision) } else { None }).collect();
+        let won: Vec<_> =
+            outcomes.iter().filter_map(|o| if let Outcome::Committed { revision, .. } = o { Some(*revision) } else { None }).collect();
         assert_eq!(won.len(), 1);
         at = won[0];
         for outcome in outcomes {
@@ -165,7 +170,9 @@ pub(crate) async fn a_watch_delivers_every_change_after_its_revision_in_order(st
     let events = events_until(&mut watch, |e| e.entry.modified == fourth).await;
     let seen: Vec<_> = events
         .iter()
-        .map(|e| (e.kind, e.entry.modified, e.entry.value.clone(), e.entry.created, e.previous.as_ref().map(|p| (p.value.clone(), p.modified))))
+        .map(|e| {
+            (e.kind, e.entry.modified, e.entry.value.clone(), e.entry.created, e.previous.as_ref().map(|p| (p.value.clone(), p.modified)))
+        })
         .collect();
     let (one, two, three) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"), Bytes::from_static(b"3"));
     assert_eq!(seen[0], (EventKind::Put, second, two.clone(), start, Some((one, start))));

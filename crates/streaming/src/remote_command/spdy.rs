@@ -33,7 +33,8 @@ struct Opened {
 pub(super) async fn open(connection: Upgraded, protocol: &'static str, wanted: Wanted) -> Result<(Streams, Ending), Error> {
     let (session, mut incoming) = Session::start(TokioIo::new(connection), Role::Server)?;
     let has_resize = wanted.tty && (is_version_4(protocol) || protocol.starts_with("v3."));
-    let expected = 1 + usize::from(wanted.stdin) + usize::from(wanted.stdout) + usize::from(wanted.stderr && !wanted.tty) + usize::from(has_resize);
+    let expected =
+        1 + usize::from(wanted.stdin) + usize::from(wanted.stdout) + usize::from(wanted.stderr && !wanted.tty) + usize::from(has_resize);
     let collect = async {
         let mut opened = Opened::default();
         for _ in 0..expected {

@@ -36,7 +36,13 @@ pub(super) async fn open(connection: Upgraded, protocol: &'static str, wanted: W
     }
     let outbound = websocket::start(websocket::socket(connection).await, framing, inbound);
     // An empty message tells clients that everything is set up (upstream does so; older clients wait for it).
-    let first = if wanted.stdout { STDOUT } else if wanted.stderr { STDERR } else { RESULT };
+    let first = if wanted.stdout {
+        STDOUT
+    } else if wanted.stderr {
+        STDERR
+    } else {
+        RESULT
+    };
     outbound.send(first, &[]).await?;
     let writer = |on: bool, channel| -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
         on.then(|| Box::pin(outbound.writer(channel)) as Pin<Box<dyn AsyncWrite + Send>>)

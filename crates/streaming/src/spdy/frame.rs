@@ -14,14 +14,37 @@ const FIN: u8 = 1;
 /// What may pass on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    Open { stream: u32, headers: Pairs, last: bool },
-    Reply { stream: u32, headers: Pairs, last: bool },
-    Headers { stream: u32, last: bool },
-    Data { stream: u32, data: Bytes, last: bool },
-    Reset { stream: u32, status: u32 },
-    Window { stream: u32, bytes: u32 },
+    Open {
+        stream: u32,
+        headers: Pairs,
+        last: bool,
+    },
+    Reply {
+        stream: u32,
+        headers: Pairs,
+        last: bool,
+    },
+    Headers {
+        stream: u32,
+        last: bool,
+    },
+    Data {
+        stream: u32,
+        data: Bytes,
+        last: bool,
+    },
+    Reset {
+        stream: u32,
+        status: u32,
+    },
+    Window {
+        stream: u32,
+        bytes: u32,
+    },
     Ping(u32),
-    GoAway { last_good: u32 },
+    GoAway {
+        last_good: u32,
+    },
     /// Settings and anything newer: nothing that we act on.
     Ignored,
 }

@@ -62,7 +62,9 @@ impl Encoder {
         let mut read = 0;
         loop {
             let before = self.0.total_in();
-            self.0.compress_vec(plain.get(read..).unwrap_or_default(), &mut out, FlushCompress::Sync).map_err(|e| Error::Protocol(e.to_string()))?;
+            self.0
+                .compress_vec(plain.get(read..).unwrap_or_default(), &mut out, FlushCompress::Sync)
+                .map_err(|e| Error::Protocol(e.to_string()))?;
             read += usize::try_from(self.0.total_in() - before).unwrap_or(0);
             if read >= plain.len() && out.len() < out.capacity() {
                 return Ok(out);
@@ -140,7 +142,8 @@ mod tests {
     fn blocks_share_one_compression_state() {
         let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::new());
         for n in 0..50 {
-            let pairs: Pairs = vec![("streamtype".into(), "stdin".into()), ("port".into(), n.to_string()), ("x".repeat(n * 40), String::new())];
+            let pairs: Pairs =
+                vec![("streamtype".into(), "stdin".into()), ("port".into(), n.to_string()), ("x".repeat(n * 40), String::new())];
             let block = encoder.encode(&pairs).unwrap();
             assert_eq!(decoder.decode(&block).unwrap(), pairs);
         }

@@ -99,7 +99,9 @@ fn requirements(at: &At<'_, '_>, check_name: NameCheck, errs: &mut ErrorList) {
             let most = amount::quantity(&limit);
             match amount::compare(&request, &limit) {
                 Ordering::Equal => {}
-                _ if !amount::may_overcommit(name) => requests.invalid_shown(errs, shown, &format!("must be equal to {name} limit of {most}")),
+                _ if !amount::may_overcommit(name) => {
+                    requests.invalid_shown(errs, shown, &format!("must be equal to {name} limit of {most}"))
+                }
                 Ordering::Greater => requests.invalid_shown(errs, shown, &format!("must be less than or equal to {name} limit of {most}")),
                 Ordering::Less => {}
             }

@@ -109,11 +109,7 @@ fn apparmor(at: &At<'_, '_>, errs: &mut ErrorList) {
             }
         }
         "RuntimeDefault" | "Unconfined" if profile.is_set() => profile.invalid(errs, "can only be set when AppArmor type is Localhost"),
-        _ => kind.required_one_of(
-            errs,
-            &["Localhost", "RuntimeDefault", "Unconfined"],
-            "type is required when appArmorProfile is set",
-        ),
+        _ => kind.required_one_of(errs, &["Localhost", "RuntimeDefault", "Unconfined"], "type is required when appArmorProfile is set"),
     }
 }
 

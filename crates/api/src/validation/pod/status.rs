@@ -35,7 +35,8 @@ pub(in crate::validation) fn status(new: &At<'_, '_>, old: &At<'_, '_>, errs: &m
     if class.str() != was.str() {
         class.invalid_str(errs, "field is immutable");
     }
-    for (list, containers) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"), ("ephemeralContainerStatuses", "")]
+    for (list, containers) in
+        [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"), ("ephemeralContainerStatuses", "")]
     {
         transitions(&status.get(list), &before.get(list), &old_spec, containers, errs);
     }

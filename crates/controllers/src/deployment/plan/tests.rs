@@ -63,12 +63,8 @@ fn told(d: &str, texts: &[&str]) -> String {
     let seen = Observed { deployment: &d, sets: texts.iter().map(|t| set(t)).collect(), pods: BTreeMap::new() };
     let words = plan(seen, at(1000)).actions.into_iter().filter_map(|action| match action {
         Action::Create(set) => Some(format!("create {}", sets::size(&set))),
-        Action::Update { set, from } if sets::size(&set) == from => {
-            Some(format!("{} noted", set.metadata.name.unwrap()))
-        }
-        Action::Update { set, from } => {
-            Some(format!("{} {from}->{}", set.metadata.name.as_ref().unwrap(), sets::size(&set)))
-        }
+        Action::Update { set, from } if sets::size(&set) == from => Some(format!("{} noted", set.metadata.name.unwrap())),
+        Action::Update { set, from } => Some(format!("{} {from}->{}", set.metadata.name.as_ref().unwrap(), sets::size(&set))),
         Action::Delete(set) => Some(format!("delete {}", set.metadata.name.unwrap())),
         Action::SetRevision(r) => Some(format!("revision {r}")),
         Action::UpdateStatus(_) => None,
@@ -81,46 +77,29 @@ fn steps_of_rollouts() {
     let table: &[(&str, &[&str], &str)] = &[
         ("replicas=3", &[], "create 3, revision 1"),
         ("replicas=4", &["old size=4 revision=1 desired=4 max=5"], "create 1, old 4->3, revision 2"),
+        ("replicas=10 surge=3 unavailable=2", &["old size=10 revision=1 desired=10 max=13"], "create 3, old 10->8, revision 2"),
         (
             "replicas=10 surge=3 unavailable=2",
-            &["old size=10 revision=1 desired=10 max=13"],
-            "create 3, old 10->8, revision 2",
-        ),
-        (
-            "replicas=10 surge=3 unavailable=2",
-            &[
-                "old size=8 revision=1 desired=10 max=13",
-                "new image=new size=3 available=0 revision=2 desired=10 max=13",
-            ],
+            &["old size=8 revision=1 desired=10 max=13", "new image=new size=3 available=0 revision=2 desired=10 max=13"],
             "new 3->5, revision 2",
         ),
         // Unavailable pods of old sets go first, whatever availability allows.
         (
             "replicas=10 surge=0 unavailable=2",
-            &[
-                "old size=10 available=8 revision=1 desired=10 max=10",
-                "new image=new size=0 revision=2 desired=10 max=10",
-            ],
+            &["old size=10 available=8 revision=1 desired=10 max=10", "new image=new size=0 revision=2 desired=10 max=10"],
             "old 10->8, revision 2",
         ),
         // Scaling in the middle of a rollout is proportional (the conformance example).
         (
             "replicas=30 surge=3 unavailable=2",
-            &[
-                "old size=8 revision=1 desired=10 max=13",
-                "new image=new size=5 available=0 revision=2 desired=10 max=13 created=5",
-            ],
+            &["old size=8 revision=1 desired=10 max=13", "new image=new size=5 available=0 revision=2 desired=10 max=13 created=5"],
             "old 8->20, new 5->13, revision 2",
         ),
         ("replicas=5", &["new image=new size=3 revision=1 desired=3 max=4"], "new 3->5, revision 1"),
         ("replicas=3 paused", &["old size=3 revision=1 desired=3 max=4"], ""),
         ("replicas=1 paused", &["old size=3 revision=1 desired=3 max=4"], "old 3->1"),
         // Back to an older template: its set takes the next revision.
-        (
-            "replicas=3",
-            &["new image=new size=0 revision=1", "old size=3 revision=2 desired=3 max=4 created=5"],
-            "new 0->1, revision 3",
-        ),
+        ("replicas=3", &["new image=new size=0 revision=1", "old size=3 revision=2 desired=3 max=4 created=5"], "new 0->1, revision 3"),
         ("replicas=3 recreate", &["old size=3 revision=1 desired=3 max=3"], "old 3->0"),
         ("replicas=3 recreate", &["old size=0 actual=1 revision=1 desired=3 max=3"], ""),
         ("replicas=3 recreate", &["old size=0 revision=1 desired=3 max=3"], "create 3, revision 2"),
@@ -134,12 +113,8 @@ fn steps_of_rollouts() {
 fn old_revisions_beyond_the_limit_go_once_the_rollout_is_complete() {
     let mut d = deployment("replicas=2 history=1");
     d.metadata.annotations = Some(BTreeMap::from([(REVISION.to_owned(), "4".to_owned())]));
-    let texts = [
-        "a revision=1",
-        "b image=b revision=3",
-        "c image=c revision=2 actual=1",
-        "new image=new size=2 revision=4 desired=2 max=3",
-    ];
+    let texts =
+        ["a revision=1", "b image=b revision=3", "c image=c revision=2 actual=1", "new image=new size=2 revision=4 desired=2 max=3"];
     let sets: Vec<_> = texts.iter().map(|t| set(t)).collect();
     d.status = serde_json::from_value(json!({
         "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2
@@ -156,9 +131,7 @@ fn old_revisions_beyond_the_limit_go_once_the_rollout_is_complete() {
 /// Plays a whole rollout with pods that become available at once, and checks the promises at every step.
 #[test]
 fn a_rollout_always_ends_and_never_breaks_its_limits() {
-    for (replicas, surge, unavailable) in
-        [(1, 1, 0), (3, 1, 0), (10, 3, 2), (10, 0, 1), (5, 5, 5), (7, 2, 0), (4, 0, 4)]
-    {
+    for (replicas, surge, unavailable) in [(1, 1, 0), (3, 1, 0), (10, 3, 2), (10, 0, 1), (5, 5, 5), (7, 2, 0), (4, 0, 4)] {
         let mut d = deployment(&format!("replicas={replicas} surge={surge} unavailable={unavailable}"));
         let mut all = vec![set(&format!("old size={replicas} revision=1 desired={replicas} max={}", replicas + surge))];
         let mut steps = 0;
@@ -178,9 +151,7 @@ fn a_rollout_always_ends_and_never_breaks_its_limits() {
                         all[at] = *set;
                     }
                     Action::Delete(gone) => all.retain(|s| s.metadata.name != gone.metadata.name),
-                    Action::SetRevision(r) => {
-                        _ = d.metadata.annotations.get_or_insert_default().insert(REVISION.into(), r)
-                    }
+                    Action::SetRevision(r) => _ = d.metadata.annotations.get_or_insert_default().insert(REVISION.into(), r),
                     Action::UpdateStatus(status) => d.status = Some(*status),
                 }
             }

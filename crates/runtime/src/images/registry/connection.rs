@@ -59,7 +59,13 @@ impl Connector {
             // Passwords are shown only when asked for.
             _ => None,
         };
-        Session { connector: self, registry: registry.to_owned(), image: image.to_owned(), credentials, authorization: Mutex::new(authorization) }
+        Session {
+            connector: self,
+            registry: registry.to_owned(),
+            image: image.to_owned(),
+            credentials,
+            authorization: Mutex::new(authorization),
+        }
     }
 
     /// System authorities and the registry's own. Read for each pull, so that a new file needs no restart.
@@ -162,7 +168,8 @@ impl Session<'_> {
     }
 
     async fn fetch_token(&self, realm: &str, parameters: &std::collections::BTreeMap<String, String>, path: &str) -> Result<String, Error> {
-        let repository = path.trim_start_matches("/v2/").rsplit_once("/manifests/").or_else(|| path.trim_start_matches("/v2/").rsplit_once("/blobs/"));
+        let repository =
+            path.trim_start_matches("/v2/").rsplit_once("/manifests/").or_else(|| path.trim_start_matches("/v2/").rsplit_once("/blobs/"));
         let scope = format!("repository:{}:pull", repository.map_or("", |(name, _)| name));
         let url = token::url(realm, parameters, &scope);
         let response = self.request(&url, "application/json", self.credentials.header().as_deref()).await;

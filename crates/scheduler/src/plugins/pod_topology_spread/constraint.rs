@@ -84,9 +84,7 @@ impl Constraint {
             return 0;
         };
         let alike = node.pods.values().filter(|pod| {
-            pod.namespace() == cycle.pod.namespace()
-                && pod.pod.metadata.deletion_timestamp.is_none()
-                && pod.is_selected_by(selector)
+            pod.namespace() == cycle.pod.namespace() && pod.pod.metadata.deletion_timestamp.is_none() && pod.is_selected_by(selector)
         });
         i64::try_from(alike.count()).unwrap_or(i64::MAX)
     }

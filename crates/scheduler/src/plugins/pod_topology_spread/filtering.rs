@@ -70,9 +70,7 @@ mod tests {
         for text in ["a label=zone:1", "b label=zone:1", "c label=zone:2", "d"] {
             cache.set_node(node(text).node.unwrap());
         }
-        for text in
-            ["p1 label=app:web node=a", "p2 label=app:web node=b", "p3 label=app:web node=c", "q label=app:db node=c"]
-        {
+        for text in ["p1 label=app:web node=a", "p2 label=app:web node=b", "p3 label=app:web node=c", "q label=app:db node=c"] {
             cache.set_pod(Arc::new(pod(text, json!(null))));
         }
         let spread = |min: i32| {

@@ -23,12 +23,7 @@ struct Weighed {
 
 impl<'a> Scoring<'a> {
     /// `all_labels`: nodes without one of the labels are left out, as for a pod's own constraints.
-    pub(super) fn new(
-        cycle: &Cycle<'a>,
-        constraints: Vec<Constraint>,
-        all_labels: bool,
-        feasible: &[&NodeInfo],
-    ) -> Self {
+    pub(super) fn new(cycle: &Cycle<'a>, constraints: Vec<Constraint>, all_labels: bool, feasible: &[&NodeInfo]) -> Self {
         let is_outside = |node: &NodeInfo| all_labels && !has_all_labels(node, &constraints);
         let outside: HashSet<String> = feasible.iter().filter(|n| is_outside(n)).map(|n| n.name().to_owned()).collect();
         let inside: Vec<&&NodeInfo> = feasible.iter().filter(|n| !outside.contains(n.name())).collect();
