@@ -10,8 +10,10 @@ use cri::v1::LinuxContainerResources;
 
 /// Controllers that pods use.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-/// Hierarchies of v1 that runtimes put containers into.
-const CONTROLLERS_V1: [&str; 9] = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb"];
+/// Hierarchies of v1 that runtimes put containers into; runc makes a pod's cgroup in each of them and leaves it there.
+const CONTROLLERS_V1: [&str; 14] = [
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "name=systemd",
+];
 
 /// Why a pod's cgroup could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +202,7 @@ mod tests {
         assert_eq!(Tree::parse(""), None);
         let hybrid = Tree::parse(&format!("{v1}{v2}")).unwrap();
         assert_eq!(hybrid.of("cpuacct"), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
-        assert_eq!(hybrid.mounts().len(), 2);
+        assert_eq!(hybrid.mounts().len(), 3, "runc uses the named hierarchy too");
     }
 
     #[test]

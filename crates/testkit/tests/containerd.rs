@@ -133,6 +133,7 @@ fn what_needs_the_built_in_runtime_says_so_and_reset_takes_all_away() {
     assert!(other.contains("holds pods of another runtime"), "{other}");
     cluster.ferry(&["reset", "--yes", "--data-dir", &data]).ok();
     assert_eq!(cluster.containerd_containers(), Vec::<String>::new());
+    assert_eq!(cluster.node.cgroups(), Vec::<std::path::PathBuf>::new());
     assert!(!cluster.node.data_dir().exists());
     let links = cluster.node.run(Place::Node, &["ip", "-brief", "link"]).ok();
     assert_eq!(links.lines().filter(|l| !l.starts_with("lo ") && !l.starts_with("eth0@")).collect::<Vec<_>>(), Vec::<&str>::new());
