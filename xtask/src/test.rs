@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::{command, peers, tidy};
 
@@ -20,7 +20,9 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let mut nextest = Command::new(command::cargo_path());
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(args).current_dir(command::root());
     nextest.env(peers::CACHE_VARIABLE, peers::cache()?).env("FERRY_BIN", command::binaries("debug")?.join("ferry"));
-    command::succeed(&mut nextest)
+    let status = nextest.status().context("starting cargo nextest")?;
+    ensure!(status.success(), "the tests did not all pass, see above");
+    Ok(())
 }
 
 /// Tests of pods and networks need root and namespaces. Without them a run would prove little, so it is refused.

@@ -106,11 +106,14 @@ fn traces(node: &Node) -> BTreeMap<&'static str, String> {
         lines.sort_unstable();
         lines.join("\n")
     };
+    // The kernel gives a link its local IPv6 address some time after the link is up.
+    let routes =
+        sorted(run(&["ip", "route", "show", "table", "all"]).lines().filter(|l| !l.contains("fe80:")).map(|l| format!("{l}\n")).collect());
     let processes: Vec<String> = node.processes().into_iter().map(|(_, line)| line).filter(|l| !l.starts_with("sleep ")).collect();
     BTreeMap::from([
         ("links", sorted(run(&["ip", "-brief", "link"]))),
         ("addresses", sorted(run(&["ip", "-brief", "-4", "address"]))),
-        ("routes", sorted(run(&["ip", "route", "show", "table", "all"]))),
+        ("routes", routes),
         ("rules", sorted(run(&["ip", "rule"]))),
         ("nft", run(&["nft", "list", "ruleset"])),
         ("mounts", sorted(run(&["cat", "/proc/self/mounts"]))),
