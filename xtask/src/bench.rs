@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     }
     command::cargo(&["build", "--release", "--package", "ferry"])?;
     let mut bench = Command::new(command::cargo_path());
-    bench.args(["run", "--quiet", "--release", "--package", "testkit", "--example", "bench", "--"]).args(args);
+    bench.args(["run", "--quiet", "--release", "--package", "testkit", "--example", "ferry-bench", "--"]).args(args);
     bench.env(peers::CACHE_VARIABLE, peers::cache()?).env("FERRY_BIN", command::binaries("release")?.join("ferry"));
     command::succeed(bench.current_dir(command::root()))
 }

@@ -1,5 +1,8 @@
 //! What is wrong is refused with Kubernetes' codes, reasons and messages.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use serde_json::Value;
 use testkit::https::{Api, Identity};
 use testkit::{Cluster, Options};

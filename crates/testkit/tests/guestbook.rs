@@ -1,5 +1,8 @@
 //! The main job: real manifests become processes that answer through Services.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use testkit::cluster::BUSYBOX;
 use testkit::image::Image;
 use testkit::scenario::{self, client_pod, guestbook, who_answers};

@@ -1,5 +1,8 @@
 //! The test machines themselves: alone in the world, and gone without a trace.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,8 @@
 //! Change without loss: rolling updates under load, rollbacks, replacement of what dies.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,5 +1,8 @@
 //! A tour of kubectl: each verb once, with the texts that people and scripts rely on.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::fs;
 
 use testkit::cluster::BUSYBOX;
