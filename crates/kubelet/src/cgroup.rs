@@ -12,7 +12,20 @@ use cri::v1::LinuxContainerResources;
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Hierarchies of v1 that runtimes put containers into; runc makes a pod's cgroup in each of them and leaves it there.
 const CONTROLLERS_V1: [&str; 14] = [
-    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "name=systemd",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "pids",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+    "name=systemd",
 ];
 
 /// Why a pod's cgroup could not be made or removed.

@@ -181,3 +181,60 @@ async fn pulls_answer_the_registrys_challenge_and_check_what_comes() {
     assert!(store.list().is_empty());
     task.abort();
 }
+
+/// As [`registry`], behind TLS, and it takes a password with each request. Returns its authority's certificate too.
+async fn tls_registry(blobs: HashMap<String, Vec<u8>>, manifest: Vec<u8>) -> (u16, String) {
+    let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shared = Arc::new((blobs, manifest));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust us leaves during the handshake.
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let shared = shared.clone();
+            let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+                let shared = shared.clone();
+                async move {
+                    let expected = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("ann:secret"));
+                    if request.headers().get("authorization").is_none_or(|h| *h != expected) {
+                        let refused = Response::builder().status(401).header("www-authenticate", "Basic realm=\"test\"");
+                        return Ok::<_, Infallible>(refused.body(Full::default()).unwrap());
+                    }
+                    request.headers_mut().insert("authorization", "Bearer t-1".parse().unwrap());
+                    Ok(answer(&request, &shared.0, &shared.1, port))
+                }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (port, certified.cert.pem())
+}
+
+#[tokio::test]
+async fn a_registry_behind_tls_needs_its_authority_in_place_and_a_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blobs, manifest) = blobs_of(&archive(dir.path(), "x.test/hello:v1", "over tls"));
+    let (port, authority) = tls_registry(blobs, manifest).await;
+    let store = ImageStore::open(&dir.path().join("images")).unwrap();
+    let registries = Registries::new(dir.path().join("certificates"));
+    let name = Reference::parse(&format!("127.0.0.1:{port}/a/hello:v1")).unwrap();
+    let ann = Credentials::from_parts("ann", "secret", "", "");
+
+    assert!(registries.pull(&store, &name, &ann).await.is_err(), "nobody vouches for this registry");
+    let place = dir.path().join(format!("certificates/127.0.0.1:{port}"));
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("ca.crt"), authority).unwrap();
+    let denied = registries.pull(&store, &name, &Credentials::Anonymous).await.unwrap_err().to_string();
+    assert!(denied.contains("pull access denied"), "{denied}");
+    let image = registries.pull(&store, &name, &ann).await.unwrap();
+    assert_eq!(fs::read_to_string(image.layers[0].join("bin/hello")).unwrap(), "over tls");
+}
